@@ -1,0 +1,51 @@
+"""Every exception of the package, one name for each boundary that can be crossed.
+
+    FireactError            anything raised on purpose; the command line prints its sentence and exits with 2
+    ├── ConfigError         a recipe, an option or a name in it
+    ├── DataError           the content of a file, always with its path and, in JSON lines, the line number
+    ├── RunError            a run folder that refuses: changed config, missing earlier stage
+    ├── DependencyError     an optional package is not installed
+    ├── FormatError         a text that is not in the expected form; in a batch it becomes part of a step
+    ├── ModelError          a model did not reply; in a batch it becomes a failed trajectory
+    └── ToolError           a tool did not answer; in a batch it becomes an observation
+
+A message says what, where, what was expected, and what to do next, in one line.
+"""
+
+
+class FireactError(Exception):
+    """Root of all errors that carry a sentence for the user."""
+
+
+class ConfigError(FireactError):
+    """A recipe, an option, or a name in it is wrong."""
+
+
+class DataError(FireactError):
+    """The content of a file is wrong."""
+
+
+class RunError(FireactError):
+    """A run folder cannot be used as asked."""
+
+
+class DependencyError(FireactError):
+    """An optional package is missing; the sentence holds the install command."""
+
+
+class FormatError(FireactError):
+    """A text is not in the form that was expected."""
+
+
+class ModelError(FireactError):
+    """A model failed to reply."""
+
+
+class ToolError(FireactError):
+    """A tool failed to answer."""
+
+
+def unknown_name(kind: str, name: str, known: list[str] | tuple[str, ...], where: str = "") -> ConfigError:
+    """The one sentence for a name that no table knows: what, where, and the known ones."""
+    place = f"{where}: " if where else ""
+    return ConfigError(f"{place}unknown {kind} {name!r}; known: {', '.join(sorted(known))}")

@@ -1,0 +1,52 @@
+"""Models: a request -> a reply. One file for each way to get text.
+
+A new kind of model is one file and one line in `Model` and `open_model`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from fireact.dialects import Piece
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call: read the pieces, write what follows."""
+
+    pieces: tuple[Piece, ...]
+    stop: tuple[str, ...] = ()
+    """The reply ends before the first of these; they are not part of it."""
+    max_tokens: int = 256
+    temperature: float = 0.0
+    """0 is greedy."""
+    seed: int = 0
+
+    @property
+    def text(self) -> str:
+        """All pieces as one text, for models that take text."""
+        return "".join(piece.text for piece in self.pieces)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back."""
+
+    text: str
+    tokens_in: int
+    tokens_out: int
+    seconds: float
+
+
+class Model(Protocol):
+    """Anything that answers requests; many requests may be awaited at once.
+
+    Raises ModelError where no reply can be had.
+    """
+
+    name: str
+
+    async def reply(self, request: Request) -> Reply: ...
+
+    async def close(self) -> None: ...
