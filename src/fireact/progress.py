@@ -1,0 +1,66 @@
+"""Progress of a long loop: a bar on a terminal, plain lines elsewhere, silence in a library.
+
+Both go the way of this module's log messages: nothing is shown unless the program has turned on INFO for it, as the
+command line does.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+SHARE_BETWEEN_LINES = 0.1
+SECONDS_BETWEEN_LINES = 5.0
+logger = logging.getLogger(__name__)
+
+
+class Progress:
+    """Counts what is done; a context manager that ends the bar."""
+
+    def __init__(self, label: str, total: int) -> None:
+        self.label = label
+        self.total = total
+        self.done = 0
+        self.notes: dict[str, int] = {}
+        self._started = self._last_time = time.monotonic()
+        self._last_done = 0
+        shown = logger.isEnabledFor(logging.INFO) and sys.stderr.isatty()
+        self._bar = tqdm(total=total, desc=label, dynamic_ncols=True) if shown else None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def advance(self, **notes: int) -> None:
+        """One more is done; `notes` are added up and shown by name where they are not 0."""
+        self.done += 1
+        for name, count in notes.items():
+            self.notes[name] = self.notes.get(name, 0) + count
+        if self._bar is not None:
+            self._bar.set_postfix({name: count for name, count in self.notes.items() if count}, refresh=False)
+            self._bar.update()
+        elif self._is_line_due():
+            self._last_time, self._last_done = time.monotonic(), self.done
+            logger.info(self.line())
+
+    def line(self) -> str:
+        """Where the loop stands, in one line."""
+        seconds = time.monotonic() - self._started
+        left = seconds / self.done * (self.total - self.done) if self.done else 0.0
+        notes = "".join(f", {count} {name}" for name, count in self.notes.items() if count)
+        rest = f", about {left:.0f} s left" if self.done < self.total else ""
+        return f"{self.label}: {self.done}/{self.total}{notes}, {seconds:.0f} s{rest}"
+
+    def _is_line_due(self) -> bool:
+        share = (self.done - self._last_done) / max(self.total, 1)
+        waited = time.monotonic() - self._last_time
+        return self.done == self.total or share >= SHARE_BETWEEN_LINES or waited >= SECONDS_BETWEEN_LINES

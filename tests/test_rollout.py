@@ -1,0 +1,299 @@
+"""Episodes: how they end, what becomes an observation, what becomes a failure, and how many run at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from fireact.dialects import Author, Move, Piece
+from fireact.errors import ConfigError, FormatError, ModelError, ToolError
+from fireact.methods import Turn
+from fireact.models import Reply, Request
+from fireact.progress import Progress
+from fireact.rollout import Agent, Episode, rollout, run_episode
+from fireact.tools import Call
+from fireact.trajectory import FINISH, Action, Question, Score, Step, Usage
+
+QUESTION = Question(id="q1", task="world/hop", split="test", text="Who?", answer="Ann")
+
+
+class Lines:
+    """A dialect whose replies are `tool argument`, or `-` for a thought alone."""
+
+    name = "lines"
+    stop = ("\n",)
+
+    def render(
+        self, question: Question, steps: Sequence[Step], *, instruction: str = "", reflection: str | None = None
+    ):
+        world = [f"{instruction}{question.text}", *(f"{step.reply}>{step.observation}" for step in steps), reflection]
+        return tuple(Piece(text or "", Author.WORLD) for text in world)
+
+    def parse(self, reply: str) -> Move:
+        if reply == "-":
+            return Move("hm", None)
+        tool, space, argument = reply.partition(" ")
+        if not space:
+            raise FormatError(f"expected 'tool argument', got {reply!r}")
+        return Move("", Action(tool=tool, argument=argument))
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A method that asks until there is a finish."""
+
+    name: str = "plain"
+    uses_tools: bool = True
+
+    def turn(self, steps: Sequence[Step]) -> Turn:
+        return Turn(instruction="Do: ", reflection="think" if len(steps) == 1 else "", stop=("!",))
+
+    def read(self, reply: str, turn: Turn, dialect) -> Step:
+        try:
+            move = dialect.parse(reply)
+        except FormatError as error:
+            return Step(reply=reply, parse_error=str(error))
+        return Step(reply=reply, thought=move.thought, action=move.action, reflection=turn.reflection)
+
+    def answer(self, steps: Sequence[Step]) -> str | None:
+        action = steps[-1].action
+        return action.argument if action is not None and action.tool == FINISH else None
+
+
+@dataclass
+class Says:
+    """A model that says its lines in order and keeps what it was asked."""
+
+    replies: tuple[str | Exception, ...]
+    name: str = "says"
+    asked: list[Request] = field(default_factory=list)
+
+    async def reply(self, request: Request) -> Reply:
+        said = self.replies[len(self.asked) % len(self.replies)]
+        self.asked.append(request)
+        if isinstance(said, Exception):
+            raise said
+        return Reply(said, tokens_in=len(request.pieces), tokens_out=2, seconds=0.5)
+
+    async def close(self) -> None: ...
+
+
+@dataclass
+class Echo:
+    name: str = "search"
+    description: str = "Echoes."
+    calls: list[Call] = field(default_factory=list)
+
+    async def __call__(self, argument: str, call: Call) -> str:
+        self.calls.append(call)
+        if argument == "fail":
+            raise ToolError("search is closed")
+        return f"found {argument}"
+
+
+def score(question: Question, answer: str | None) -> Score:
+    em = float(answer == question.answer)
+    return Score(em=em, f1=em)
+
+
+def run(*replies: str | Exception, tool: Echo | None = None, **limits):
+    tool = tool or Echo()
+    model = Says(replies)
+    agent = Agent(model, limits.pop("method", Plain()), Lines(), {"search": tool}, **limits)
+    trajectory = asyncio.run(run_episode(Episode("e1", agent, QUESTION, score)))
+    return trajectory, model
+
+
+def observations(trajectory) -> list[str | None]:
+    return [step.observation for step in trajectory.steps]
+
+
+def test_an_episode_ends_with_its_answer_and_score():
+    trajectory, _ = run("search x", "finish Ann", noise="none p=0.5", seed=7)
+    assert (trajectory.end, trajectory.answer, trajectory.is_correct) == ("finished", "Ann", True)
+    assert (trajectory.id, trajectory.method, trajectory.dialect, trajectory.model) == ("e1", "plain", "lines", "says")
+    assert (trajectory.tools, trajectory.noise, trajectory.seed) == (("search",), "none p=0.5", 7)
+    assert observations(trajectory) == ["found x", None]
+    assert trajectory.source.producer.startswith("fireact ")
+
+
+def test_a_wrong_answer_scores_zero():
+    trajectory, _ = run("finish Bob")
+    assert (trajectory.end, trajectory.score) == ("finished", Score(em=0, f1=0))
+
+
+def test_a_question_without_gold_answer_has_no_score():
+    episode = Episode(
+        "e", Agent(Says(("finish x",)), Plain(), Lines()), QUESTION.model_copy(update={"answer": ""}), score
+    )
+    assert asyncio.run(run_episode(episode)).score is None
+
+
+def test_the_model_reads_what_dialect_and_method_say():
+    _, model = run("search x", "finish Ann", max_tokens=9, temperature=0.5)
+    first, second = model.asked
+    assert first.text == "Do: Who?"
+    assert second.text == "Do: Who?search x>found xthink"
+    assert (first.stop, first.max_tokens, first.temperature) == (("\n", "!"), 9, 0.5)
+
+
+def test_each_turn_has_its_own_seed_and_the_same_one_next_time():
+    _, model = run("search x", "finish Ann")
+    _, again = run("search x", "finish Ann")
+    _, other = run("search x", "finish Ann", seed=1)
+    seeds = [request.seed for request in model.asked]
+    assert seeds == [request.seed for request in again.asked]
+    assert len({*seeds, *(request.seed for request in other.asked)}) == 4
+
+
+def test_each_step_says_what_its_reply_cost():
+    trajectory, _ = run("search x", "finish Ann")
+    assert [step.usage.calls for step in trajectory.steps] == [1, 1]
+    assert trajectory.usage == Usage(calls=2, tokens_in=2 + 3, tokens_out=4, seconds=1.0)
+
+
+def test_an_unknown_tool_is_an_observation_with_the_known_ones():
+    trajectory, _ = run("lookup x", "finish Ann")
+    assert observations(trajectory) == ["error: unknown tool 'lookup'; known: search, finish", None]
+    assert trajectory.end == "finished"
+
+
+def test_a_tool_that_fails_is_an_observation():
+    trajectory, _ = run("search fail", "finish Ann")
+    assert observations(trajectory) == ["error: search is closed", None]
+
+
+def test_a_reply_that_cannot_be_read_is_a_step_and_an_observation_with_the_expected_form():
+    trajectory, _ = run("what", "finish Ann")
+    assert trajectory.steps[0].parse_error == "expected 'tool argument', got 'what'"
+    assert observations(trajectory) == ["error: expected 'tool argument', got 'what'", None]
+
+
+def test_a_thought_without_action_is_an_observation():
+    trajectory, _ = run("-", "finish Ann")
+    assert observations(trajectory)[0] == "error: expected an action with one of the tools: search, finish"
+
+
+def test_tool_calls_are_counted_within_the_episode():
+    tool = Echo()
+    run("search a", "what", "lookup b", "search c", "finish Ann", tool=tool)
+    assert tool.calls == [Call("q1", 0), Call("q1", 2)]
+
+
+def test_an_episode_without_answer_stops_at_the_limit_and_scores_zero():
+    trajectory, model = run("search x", max_steps=3)
+    assert (trajectory.end, trajectory.answer, trajectory.num_turns) == ("step_limit", None, 3)
+    assert trajectory.score == Score(em=0, f1=0)
+    assert len(model.asked) == 3
+
+
+def test_a_method_without_tools_has_one_turn():
+    trajectory, model = run("-", method=Plain(uses_tools=False))
+    assert (trajectory.end, len(model.asked)) == ("step_limit", 1)
+
+
+def test_a_model_that_does_not_reply_ends_its_episode_and_keeps_the_steps():
+    trajectory, _ = run("search x", ModelError("no reply\nafter 60 s"))
+    assert (trajectory.end, trajectory.answer, trajectory.num_turns) == ("failed", None, 1)
+    assert (trajectory.failure.type, trajectory.failure.message) == ("ModelError", "no reply after 60 s")
+    assert trajectory.score == Score(em=0, f1=0)
+
+
+def test_an_unforeseen_error_ends_its_episode_alone():
+    trajectory, _ = run(KeyError("x"))
+    assert (trajectory.end, trajectory.failure.type) == ("failed", "KeyError")
+
+
+def test_text_that_no_file_can_hold_is_replaced():
+    trajectory, _ = run("search \ud800", "finish Ann")
+    assert trajectory.steps[0].reply == "search ?"
+
+
+class Slow(Says):
+    """Counts how many replies are awaited at once."""
+
+    now = most = 0
+
+    async def reply(self, request: Request) -> Reply:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0)
+        self.now -= 1
+        return await super().reply(request)
+
+
+def episodes(model, count: int, drawn: list[int] | None = None):
+    agent = Agent(model, Plain(), Lines())
+    for index in range(count):
+        if drawn is not None:
+            drawn.append(index)
+        yield Episode(f"e{index}", agent, QUESTION, score)
+
+
+def test_many_episodes_run_at_once_but_no_more_than_asked():
+    model, done = Slow(("finish Ann",)), []
+    asyncio.run(rollout(episodes(model, 20), done.append, concurrency=6))
+    assert sorted(trajectory.id for trajectory in done) == sorted(f"e{index}" for index in range(20))
+    assert model.most == 6
+
+
+def test_questions_are_drawn_only_as_places_become_free():
+    drawn: list[int] = []
+    ahead: list[int] = []
+    sink = [].append
+
+    def watch(trajectory) -> None:
+        sink(trajectory)
+        ahead.append(len(drawn) - len(ahead))
+
+    asyncio.run(rollout(episodes(Slow(("finish Ann",)), 20, drawn), watch, concurrency=3))
+    assert max(ahead) == 3
+
+
+def test_one_failed_episode_leaves_the_others_alone():
+    done = []
+    asyncio.run(rollout(episodes(Says(("finish Ann", ModelError("no"))), 10), done.append, concurrency=2))
+    assert sorted(trajectory.end for trajectory in done) == ["failed"] * 5 + ["finished"] * 5
+
+
+def test_a_wrong_setting_ends_the_rollout_with_its_sentence():
+    done = []
+    model = Says(("finish Ann", ConfigError("no such weights")))
+    with pytest.raises(ConfigError, match="no such weights"):
+        asyncio.run(rollout(episodes(model, 10), done.append, concurrency=1))
+    assert len(done) == 1
+
+
+def test_an_interrupt_leaves_everything_finished_with_the_sink():
+    done = []
+
+    def stop_after_four(trajectory) -> None:
+        done.append(trajectory)
+        if len(done) == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(rollout(episodes(Slow(("finish Ann",)), 10), stop_after_four, concurrency=2))
+    assert 4 <= len(done) < 10
+
+
+def test_progress_is_told_in_plain_lines_where_there_is_no_terminal(caplog):
+    caplog.set_level(logging.INFO)
+    with Progress("generate", 20) as progress:
+        asyncio.run(
+            rollout(episodes(Says(("finish Ann", ModelError("x"))), 20), print, concurrency=2, progress=progress)
+        )
+    assert len(caplog.messages) == 10
+    assert caplog.messages[0].startswith("generate: 2/20, 1 correct, 1 failed, 0 s, about ")
+    assert caplog.messages[-1] == "generate: 20/20, 10 correct, 10 failed, 0 s"
+
+
+def test_progress_is_silent_in_a_library(caplog):
+    with Progress("generate", 2) as progress:
+        progress.advance()
+    assert caplog.messages == []
