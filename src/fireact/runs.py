@@ -16,8 +16,9 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +48,16 @@ R = TypeVar("R", bound=BaseModel)
 Append = Callable[[BaseModel], None]
 Note = Callable[[str], None]
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a stage has done: `run(config, folder)` of every stage returns one."""
+
+    stage: str
+    text: str
+    """For the user, one line or a table, without a final line break."""
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 def output(folder: Path, stage: str) -> Path:
