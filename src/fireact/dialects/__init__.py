@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from fireact.errors import unknown_name
 from fireact.trajectory import Action, Question, Step
 
 
@@ -67,3 +68,20 @@ class Dialect(Protocol):
             FormatError: the reply has neither a thought nor an action.
         """
         ...
+
+
+# At the end because a dialect is made of the pieces defined above.
+from fireact.dialects.react_text import ReactText  # noqa: E402
+
+DIALECTS: dict[str, Dialect] = {"react-text": ReactText()}
+
+
+def open_dialect(name: str) -> Dialect:
+    """The dialect of this name.
+
+    Raises:
+        ConfigError: no dialect has it.
+    """
+    if name not in DIALECTS:
+        raise unknown_name("dialect", name, tuple(DIALECTS))
+    return DIALECTS[name]
