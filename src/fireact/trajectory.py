@@ -166,7 +166,7 @@ class Trajectory(Record):
     failure: Failure | None = None
     score: Score | None = None
     """None where the gold answer is not known."""
-    seconds: float = Field(0.0, ge=0)
+    seconds: float = Field(default=0.0, ge=0)
     """Wall-clock seconds from the start of the episode to its end, tools included."""
     source: Source = Source()
 
