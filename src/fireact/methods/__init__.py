@@ -1,14 +1,16 @@
 """Methods: strategies without I/O. Shown the steps so far, a method says what to ask next; shown a reply, it says
 which step that makes, or that the episode is over.
 
-A new method is one file and one line in `METHODS`.
+A new method is one file, its config named in `AnyMethodConfig`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol, get_args
+
+from pydantic import Field
 
 from fireact.dialects import Dialect
 from fireact.trajectory import Step
@@ -43,3 +45,27 @@ class Method(Protocol):
     def answer(self, steps: Sequence[Step]) -> str | None:
         """The answer, if these steps end the episode; None to go on."""
         ...
+
+
+# At the end because methods are made of the turns defined above.
+from fireact.methods.cot import CotConfig  # noqa: E402
+from fireact.methods.io import IoConfig  # noqa: E402
+from fireact.methods.prompts import read_prompt  # noqa: E402
+from fireact.methods.react import ReactConfig  # noqa: E402
+from fireact.methods.reflexion import ReflexionConfig  # noqa: E402
+
+AnyMethodConfig = IoConfig | CotConfig | ReactConfig | ReflexionConfig
+MethodConfig = Annotated[AnyMethodConfig, Field(discriminator="kind")]
+"""The config of any method; `kind` says of which."""
+
+METHODS: tuple[str, ...] = tuple(config.model_fields["kind"].default for config in get_args(AnyMethodConfig))
+"""The names of all methods."""
+
+
+def open_method(config: AnyMethodConfig, task: str) -> Method:
+    """The method that a config describes, with its prompt for the questions of `task`.
+
+    Raises:
+        ConfigError: there is no such prompt, or its file cannot be read.
+    """
+    return config.open(read_prompt(config.prompt, method=config.kind, task=task))
