@@ -47,10 +47,8 @@ def split_passages(text: str) -> tuple[str, tuple[Passage, ...]]:
         The text before the first label, and the turns: one begins with each thought or action that follows an
         action or an observation. Outer white space is dropped.
     """
-    labels = list(LABEL.finditer(text))
-    lead = text[: labels[0].start()] if labels else text
-    ends = [label.start() for label in labels[1:]] + [len(text)]
-    fields = [(label[1], text[label.end() : end].strip()) for label, end in zip(labels, ends, strict=True)]
+    lead, *rest = LABEL.split(text)
+    fields = [(label, body.strip()) for label, body in zip(rest[::2], rest[1::2], strict=True)]
     return lead.strip(), tuple(_passages(fields))
 
 
