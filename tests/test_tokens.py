@@ -34,6 +34,7 @@ def test_a_start_token_stands_before_all_and_an_end_token_after_each_turn_of_the
     tokens = piece_tokens(rows, PairTokenizer(), end_of_turn=True)
     assert tokens.ids == (START, PAIR + 256 * ord("a") + ord("b"), SINGLE + ord("c"), END, SINGLE + ord("d"), END)
     assert tokens.is_model == (False, False, True, True, False, True)
+    assert tokens.starts == (1, 2, 4, 5)
 
 
 def test_a_prompted_base_has_no_end_of_turn_and_a_tokenizer_may_have_no_start():

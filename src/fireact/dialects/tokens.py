@@ -33,11 +33,14 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Tokens:
-    """Both fields have shape (tokens,)."""
+    """A rendering as ids."""
 
     ids: tuple[int, ...]
+    """(tokens,)"""
     is_model: tuple[bool, ...]
-    """True where the model is the author; its end-of-turn tokens are among them."""
+    """(tokens,) True where the model is the author; its end-of-turn tokens are among them."""
+    starts: tuple[int, ...]
+    """(pieces,) where each piece begins in `ids`; it ends where the next one begins."""
 
 
 def piece_tokens(pieces: Sequence[Piece], tokenizer: Tokenizer, *, end_of_turn: bool) -> Tokens:
@@ -57,14 +60,16 @@ def piece_tokens(pieces: Sequence[Piece], tokenizer: Tokenizer, *, end_of_turn: 
         raise ConfigError("the tokenizer has no end token (eos_token) to end a turn with; give it one and save it")
     ids: list[int] = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     is_model = [False] * len(ids)
+    starts: list[int] = []
     for piece in pieces:
+        starts.append(len(ids))
         by_model = piece.author is Author.MODEL
         new = text_ids(piece.text, tokenizer)
         if by_model and end_of_turn and eos is not None:
             new.append(eos)
         ids += new
         is_model += [by_model] * len(new)
-    return Tokens(tuple(ids), tuple(is_model))
+    return Tokens(tuple(ids), tuple(is_model), tuple(starts))
 
 
 def text_ids(text: str, tokenizer: Tokenizer) -> list[int]:
