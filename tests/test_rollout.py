@@ -283,7 +283,7 @@ def test_an_interrupt_leaves_everything_finished_with_the_sink():
 
 
 def test_progress_is_told_in_plain_lines_where_there_is_no_terminal(caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="fireact")
     with Progress("generate", 20) as progress:
         asyncio.run(
             rollout(episodes(Says(("finish Ann", ModelError("x"))), 20), print, concurrency=2, progress=progress)
@@ -294,6 +294,7 @@ def test_progress_is_told_in_plain_lines_where_there_is_no_terminal(caplog):
 
 
 def test_progress_is_silent_in_a_library(caplog):
+    caplog.set_level(logging.WARNING, logger="fireact")
     with Progress("generate", 2) as progress:
         progress.advance()
     assert caplog.messages == []

@@ -1,0 +1,78 @@
+"""Stages: generate, unify, mix, finetune, evaluate, report. Each reads records and writes records.
+
+Every stage has a config class and `run(config, folder) -> Summary`; a recipe has one section for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from fireact.config import Config
+from fireact.errors import ConfigError
+from fireact.runs import STAGES, Summary
+from fireact.stages import evaluate, finetune, generate, mix, report, unify
+from fireact.stages.evaluate import EvaluateConfig
+from fireact.stages.finetune import FinetuneConfig
+from fireact.stages.generate import GenerateConfig
+from fireact.stages.mix import MixConfig
+from fireact.stages.report import ReportConfig
+from fireact.stages.unify import UnifyConfig
+
+RUN: Mapping[str, Callable[[Any, Path], Summary]] = {
+    "generate": generate.run,
+    "unify": unify.run,
+    "mix": mix.run,
+    "finetune": finetune.run,
+    "evaluate": evaluate.run,
+    "report": report.run,
+}
+
+
+class Recipe(Config):
+    """One file for a whole run: a section for each stage that it has."""
+
+    name: str = Field(pattern=r"^\w[\w.-]*$")
+    """Names the folder under `runs/`."""
+    seed: int = 0
+    """Goes to every section that gives none."""
+    generate: GenerateConfig | None = None
+    unify: UnifyConfig | None = None
+    mix: MixConfig | None = None
+    finetune: FinetuneConfig | None = None
+    evaluate: EvaluateConfig | None = None
+    report: ReportConfig | None = None
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that have a section, in the order they run in."""
+        return tuple(stage for stage in STAGES if getattr(self, stage) is not None)
+
+    def section(self, stage: str) -> Config:
+        """The section of a stage, with what other parts of the recipe hand down to it.
+
+        Raises:
+            ConfigError: the recipe has none.
+        """
+        section: Config | None = getattr(self, stage)
+        if section is None:
+            known = ", ".join(self.stages) or "none"
+            raise ConfigError(f"recipe {self.name!r} has no section {stage!r}, only {known}; add one to run this stage")
+        if isinstance(section, EvaluateConfig):
+            return section.model_copy(update={"agents": tuple(_seeded(agent, self.seed) for agent in section.agents)})
+        if isinstance(section, MixConfig) and self.evaluate is not None:
+            section = section.model_copy(update={"test": self.evaluate.tasks})
+        return _seeded(section, self.seed)
+
+
+def run(stage: str, recipe: Recipe, folder: Path) -> Summary:
+    """Run one stage of a recipe in a run folder."""
+    return RUN[stage](recipe.section(stage), folder)
+
+
+def _seeded(section: Config, seed: int) -> Config:
+    has_none = "seed" in type(section).model_fields and "seed" not in section.model_fields_set
+    return section.model_copy(update={"seed": seed}) if has_none else section

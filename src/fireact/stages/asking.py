@@ -1,0 +1,138 @@
+"""What `generate`, `mix` and `evaluate` share: which questions are meant, and how an agent for them is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
+
+from fireact.config import Config
+from fireact.dialects import DIALECTS, open_dialect
+from fireact.errors import ConfigError, RunError, unknown_name
+from fireact.methods import MethodConfig, open_method
+from fireact.models import Model
+from fireact.rollout import Agent, Episode
+from fireact.tasks import TASKS, open_task
+from fireact.tools import NoiseConfig, SearchConfig, Tool, ToolConfig, add_noise, open_tool
+from fireact.trajectory import Question
+
+QuestionKey = tuple[str, str]
+"""A task and the question's words, by which two questions count as the same."""
+MOST_SHOWN = 60
+
+
+def _known_task(name: str) -> str:
+    if name not in TASKS:
+        raise ValueError(str(unknown_name("task", name, tuple(TASKS))))
+    return name
+
+
+def _known_dialect(name: str) -> str:
+    if name not in DIALECTS:
+        raise ValueError(str(unknown_name("dialect", name, tuple(DIALECTS))))
+    return name
+
+
+TaskName = Annotated[str, AfterValidator(_known_task)]
+DialectName = Annotated[str, AfterValidator(_known_dialect)]
+
+
+class QuestionSet(Config):
+    """Some questions of one split of a task, in the order of the task."""
+
+    task: TaskName
+    split: str
+    num_questions: int | None = Field(None, ge=1)
+    """All that are left after `skip` where None."""
+    skip: int = Field(0, ge=0)
+    """Questions passed over first, so that two sets need not share any."""
+
+    @model_validator(mode="after")
+    def _split_is_known(self) -> QuestionSet:
+        splits = open_task(self.task).splits
+        if self.split not in splits:
+            raise ValueError(str(unknown_name("split", self.split, splits, self.task)))
+        return self
+
+
+class AgentSettings(Config):
+    """What an agent is besides its model and method."""
+
+    dialect: DialectName = "react-text"
+    tools: tuple[ToolConfig, ...] = (SearchConfig(),)
+    max_steps: int = Field(11, ge=1)
+    """Turns before an episode is given up."""
+    max_tokens: int = Field(256, ge=1)
+    """Length of one reply."""
+    temperature: float = Field(0.0, ge=0)
+    """0 is greedy."""
+    seed: int = 0
+
+
+def open_questions(chosen: QuestionSet) -> Sequence[Question]:
+    """The questions that a set means.
+
+    Raises:
+        ConfigError: the split has fewer.
+        DataError: the split cannot be read.
+    """
+    there = open_task(chosen.task).questions(chosen.split)
+    asked = chosen.num_questions or max(1, len(there) - chosen.skip)
+    if chosen.skip + asked > len(there):
+        raise ConfigError(
+            f"{chosen.task} {chosen.split} has {len(there)} questions; skip {chosen.skip} and num_questions {asked} "
+            "ask for more; lower one of them"
+        )
+    return there[chosen.skip : chosen.skip + asked]
+
+
+def open_episodes(
+    chosen: QuestionSet,
+    settings: AgentSettings,
+    *,
+    model: Model,
+    method: MethodConfig,
+    noise: NoiseConfig | None,
+    prefix: str,
+) -> Iterator[Episode]:
+    """One episode for each question; its id is `prefix/task/split/question`."""
+    agent = Agent(
+        model=model,
+        method=open_method(method, chosen.task),
+        dialect=open_dialect(settings.dialect),
+        tools=_open_tools(settings.tools, noise),
+        noise="" if noise is None else noise.label,
+        max_steps=settings.max_steps,
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+        seed=settings.seed,
+    )
+    scorer = open_task(chosen.task).score
+    for question in open_questions(chosen):
+        yield Episode(f"{prefix}/{chosen.task}/{chosen.split}/{question.id}", agent, question, scorer)
+
+
+def _open_tools(configs: Iterable[ToolConfig], noise: NoiseConfig | None) -> Mapping[str, Tool]:
+    tools = (open_tool(config) for config in configs)
+    return {tool.name: tool if noise is None else add_noise(tool, noise) for tool in tools}
+
+
+def question_key(question: Question) -> QuestionKey:
+    """By what two questions count as the same: task and words, without case and repeated white space."""
+    return question.task, " ".join(question.full_text.casefold().split())
+
+
+def refuse_overlap(train: Iterable[Question], test: frozenset[QuestionKey]) -> None:
+    """Refuse to train on what is asked in the test.
+
+    Raises:
+        RunError: a question is in both.
+    """
+    shared = {question_key(question): question for question in train if question_key(question) in test}
+    if shared:
+        example = next(iter(shared.values()))
+        raise RunError(
+            f"{len(shared)} questions to train on are also asked by 'evaluate', such as "
+            f"{example.task} {example.text[:MOST_SHOWN]!r}; ask others there, or set mix.drop_test_questions=true"
+        )

@@ -1,0 +1,220 @@
+"""evaluate: every agent answers the same questions, with clean and with noisy tools.
+
+One file for each agent, noise and split; started again, it asks only what has no line yet. A model is opened once for
+all that its agent is asked. An agent whose method uses no tools meets no noise, so it is asked once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from fireact.config import Config
+from fireact.errors import unknown_name
+from fireact.methods import MethodConfig, open_method
+from fireact.models import Model, ModelConfig, open_model
+from fireact.progress import Progress
+from fireact.rollout import Episode, rollout
+from fireact.runs import (
+    Append,
+    Summary,
+    appending,
+    evaluation_path,
+    finished_ids,
+    open_stage,
+    read,
+    require,
+)
+from fireact.stages.asking import (
+    AgentSettings,
+    QuestionSet,
+    open_episodes,
+    open_questions,
+    question_key,
+    refuse_overlap,
+)
+from fireact.tools import NoiseConfig
+from fireact.trajectory import Trajectory
+
+NORMAL = "normal"
+TUNED = "finetune"
+"""The adapter that this run's own `finetune` makes."""
+NOISES = (NORMAL, "none", "random")
+
+
+def _named_noise(value: Any) -> Any:
+    """A noise may be given by its name alone."""
+    if value == NORMAL:
+        return None
+    if isinstance(value, str):
+        if value not in NOISES:
+            raise ValueError(str(unknown_name("noise", value, NOISES)))
+        return {"kind": value}
+    return value
+
+
+Noise = Annotated[NoiseConfig | None, BeforeValidator(_named_noise)]
+"""`normal`, `none`, `random`, or a NoiseConfig; None is normal."""
+T = TypeVar("T")
+
+
+class AgentConfig(AgentSettings):
+    """One agent of the comparison."""
+
+    name: str = Field(pattern=r"^[\w][\w .+-]*$")
+    """Stands in the report and names a folder."""
+    model: ModelConfig
+    method: MethodConfig
+
+
+class EvaluateConfig(Config):
+    """Which agents are compared, and on what."""
+
+    agents: tuple[AgentConfig, ...] = Field(min_length=1)
+    tasks: tuple[QuestionSet, ...] = Field(min_length=1)
+    noises: tuple[Noise, ...] = Field((None,), min_length=1)
+    concurrency: int = Field(64, ge=1)
+    """Episodes at once."""
+
+    @field_validator("agents")
+    @classmethod
+    def _agents_are_distinct(cls, agents: tuple[AgentConfig, ...]) -> tuple[AgentConfig, ...]:
+        return _distinct(agents, "agent", lambda agent: agent.name)
+
+    @field_validator("tasks")
+    @classmethod
+    def _tasks_are_distinct(cls, tasks: tuple[QuestionSet, ...]) -> tuple[QuestionSet, ...]:
+        return _distinct(tasks, "split", lambda chosen: f"{chosen.task} {chosen.split}")
+
+    @field_validator("noises")
+    @classmethod
+    def _noises_are_distinct(cls, noises: tuple[Noise, ...]) -> tuple[Noise, ...]:
+        return _distinct(noises, "noise", noise_name)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One agent under one noise on one split: what becomes one file."""
+
+    agent: AgentConfig
+    noise: NoiseConfig | None
+    chosen: QuestionSet
+
+    def path(self, folder: Path) -> Path:
+        names = {"agent": self.agent.name, "noise": noise_name(self.noise)}
+        return evaluation_path(folder, **names, task=self.chosen.task, split=self.chosen.split)
+
+
+def noise_name(noise: NoiseConfig | None) -> str:
+    """What a noise is called in the report and in folders; the probability is named where it is not the usual one."""
+    if noise is None:
+        return NORMAL
+    usual = noise.p == NoiseConfig.model_fields["p"].default
+    return noise.kind if usual else f"{noise.kind}-{noise.p:g}"
+
+
+def cells(config: EvaluateConfig) -> tuple[Cell, ...]:
+    """All that is compared, agent by agent."""
+    return tuple(
+        Cell(agent, noise, chosen)
+        for agent in config.agents
+        for noise in (config.noises if _uses_tools(agent, config) else (None,))
+        for chosen in config.tasks
+    )
+
+
+def run(config: EvaluateConfig, folder: Path) -> Summary:
+    """Ask every agent all that it has not answered yet and append each trajectory as it ends.
+
+    Raises:
+        FireactError: a setting is wrong, the folder refuses, or a tuned agent was trained on a question asked here.
+    """
+    tuned = any(_is_tuned(agent) for agent in config.agents)
+    if tuned:
+        require(folder, "finetune")
+        _refuse_trained_questions(config, folder)
+    open_stage(folder, "evaluate", config, after=["finetune"] if tuned else [])
+    for agent in config.agents:
+        asyncio.run(_ask(agent, config, folder))
+    return _summarise(config, folder)
+
+
+async def _ask(agent: AgentConfig, config: EvaluateConfig, folder: Path) -> None:
+    """Put all questions to one agent, all its cells in one rollout so that the model always has enough to do."""
+    own = [cell for cell in cells(config) if cell.agent == agent]
+    done = frozenset[str]().union(*(finished_ids(cell.path(folder)) for cell in own))
+    if len(done) == sum(len(open_questions(cell.chosen)) for cell in own):
+        return
+    model = open_model(_with_adapter(agent.model, folder))
+    try:
+        with ExitStack() as files:
+            appends: dict[str, Append] = {}
+            episodes: list[Episode] = []
+            for cell in own:
+                append = files.enter_context(appending(cell.path(folder)))
+                asked = [episode for episode in _episodes(cell, model) if episode.id not in done]
+                appends |= {episode.id: append for episode in asked}
+                episodes += asked
+            with Progress(f"evaluate {agent.name}", len(episodes)) as progress:
+                await rollout(
+                    episodes,
+                    lambda trajectory: appends[trajectory.id](trajectory),
+                    concurrency=config.concurrency,
+                    progress=progress,
+                )
+    finally:
+        await model.close()
+
+
+def _episodes(cell: Cell, model: Model) -> Iterator[Episode]:
+    return open_episodes(
+        cell.chosen,
+        cell.agent,
+        model=model,
+        method=cell.agent.method,
+        noise=cell.noise,
+        prefix=f"{cell.agent.name}/{noise_name(cell.noise)}",
+    )
+
+
+def _distinct(values: tuple[T, ...], kind: str, name: Callable[[T], str]) -> tuple[T, ...]:
+    for twice, times in Counter(map(name, values)).items():
+        if times > 1:
+            raise ValueError(f"the {kind} {twice!r} stands {times} times")
+    return values
+
+
+def _uses_tools(agent: AgentConfig, config: EvaluateConfig) -> bool:
+    return open_method(agent.method, config.tasks[0].task).uses_tools
+
+
+def _is_tuned(agent: AgentConfig) -> bool:
+    return getattr(agent.model, "adapter", None) == TUNED
+
+
+def _with_adapter(model: ModelConfig, folder: Path) -> ModelConfig:
+    """The model with the adapter of this run where it asks for that."""
+    if getattr(model, "adapter", None) != TUNED:
+        return model
+    return model.model_copy(update={"adapter": str(require(folder, "finetune"))})
+
+
+def _refuse_trained_questions(config: EvaluateConfig, folder: Path) -> None:
+    test = frozenset(question_key(question) for chosen in config.tasks for question in open_questions(chosen))
+    refuse_overlap((trajectory.question for trajectory in read(require(folder, "mix"), Trajectory)), test)
+
+
+def _summarise(config: EvaluateConfig, folder: Path) -> Summary:
+    counts = Counter[str]()
+    for cell in cells(config):
+        for trajectory in read(cell.path(folder), Trajectory):
+            counts.update(answered=1, correct=trajectory.is_correct, failed=trajectory.end == "failed")
+    text = f"{counts['answered']} episodes of {len(config.agents)} agents, {counts['failed']} failed"
+    return Summary("evaluate", text, counts)
