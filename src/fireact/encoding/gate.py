@@ -34,6 +34,8 @@ def check(trajectory: Trajectory, encoded: Encoded, dialect: Dialect, tokenizer:
                 f"{_name(trajectory)}: turn {number}: the trained tokens say {_shown(got)}, expected {_shown(want)}; "
                 "the tokenizer or the dialect alters the text: drop the trajectory or use another base"
             )
+    if encoded.trained_ids[-1:] != (tokenizer.eos_token_id,):
+        raise DataError(f"{_name(trajectory)}: the last trained token does not end a turn; report this as a bug")
     if len(expected) != len(trained):
         raise DataError(
             f"{_name(trajectory)}: {len(trained)} turns would be trained, expected {len(expected)}; "
