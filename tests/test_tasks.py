@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fireact.errors import ConfigError, DataError
+from fireact.methods.prompts import known_prompts, read_prompt
 from fireact.tasks import TASKS, open_task
 from fireact.trajectory import Question, Score
 
@@ -118,6 +119,18 @@ def test_every_gold_answer_of_hotpotqa_scores_1_but_two_without_a_word_to_share(
     task = open_task("hotpotqa", folder=released)
     assert wrongly_scored("hotpotqa", released, "dev") == [("3667", "The The"), ("5470", "!!!")]
     assert all(task.score(question, question.answer).em == 1 for question in task.questions("dev"))
+
+
+def test_no_example_of_a_packaged_prompt_is_a_question_of_the_data_sets(released):
+    asked = {
+        question.text
+        for name, split in (("hotpotqa", "dev"), ("strategyqa", "train"), ("strategyqa", "dev"), ("mmlu", "test"))
+        for question in open_task(name, folder=released).questions(split)
+    }
+    prompts = (read_prompt("task", method=name.split("/")[0], task=name.split("/")[1]) for name in known_prompts())
+    shown = {line.removeprefix("Question: ") for text in prompts for line in text.splitlines() if "Question: " in line}
+    assert len(shown) >= 24
+    assert not shown & asked
 
 
 def test_no_answer_scores_zero():
