@@ -36,7 +36,7 @@ def test_it_reflects_in_round_6_and_wraps_up_in_round_10():
 
 
 def test_the_rounds_can_be_chosen_and_the_last_of_several_wraps_up():
-    found = reflections(Reflexion(React(""), (2, 4, 8)), 12)
+    found = reflections(open_method(ReflexionConfig(prompt="none", rounds=(2, 4, 8)), "hotpotqa"), 12)
     assert list(found) == [2, 4, 8]
     assert found[2].startswith("My attempts have not led to an answer within 1 step, so let me reflect")
     assert found[4].startswith("My attempts have not led to an answer within 3 steps, so let me reflect")
