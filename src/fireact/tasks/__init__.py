@@ -21,8 +21,11 @@ from fireact.trajectory import Question, Score
 class Task(Protocol):
     """A set of questions in splits, with its own way to score."""
 
-    name: str
-    splits: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def splits(self) -> tuple[str, ...]: ...
 
     def questions(self, split: str) -> Sequence[Question]:
         """All questions of a split, in a fixed order.
