@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    given = _parser().parse_args(arguments)
+    given = _parse(arguments)
     _show_log()
     try:
         given.command(given)
@@ -91,6 +91,17 @@ def _run(stage: str, recipe: stages.Recipe, folder: Path) -> runs.Summary:
 def _folder(given: argparse.Namespace, recipe: stages.Recipe) -> Path:
     folder: Path = given.out or Path("runs") / recipe.name
     return folder
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; argparse by itself takes no override after an option."""
+    parser = _parser()
+    given, rest = parser.parse_known_args(arguments)
+    if rest and (not hasattr(given, "overrides") or any(argument.startswith("-") for argument in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        given.overrides += rest
+    return given
 
 
 def _show_log() -> None:
