@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-BATCHES_IN_WINDOW = 16
+BATCHES_IN_WINDOW = 64
 
 
 def grouped_batches(
