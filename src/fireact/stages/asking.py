@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
 from fireact.config import Config
 from fireact.dialects import DIALECTS, open_dialect
-from fireact.errors import ConfigError, RunError, unknown_name
+from fireact.errors import ConfigError, ModelError, RunError, unknown_name
 from fireact.methods import MethodConfig, open_method
 from fireact.models import Model
 from fireact.rollout import Agent, Episode
+from fireact.runs import Summary
 from fireact.tasks import TASKS, open_task
 from fireact.tools import NoiseConfig, SearchConfig, Tool, ToolConfig, add_noise, open_tool
-from fireact.trajectory import Question
+from fireact.trajectory import Question, Trajectory
 
 QuestionKey = tuple[str, str]
 """A task and the question's words, by which two questions count as the same."""
@@ -116,6 +119,24 @@ def open_episodes(
 def _open_tools(configs: Iterable[ToolConfig], noise: NoiseConfig | None) -> Mapping[str, Tool]:
     tools = (open_tool(config) for config in configs)
     return {tool.name: tool if noise is None else add_noise(tool, noise) for tool in tools}
+
+
+def summarise(stage: str, trajectories: Iterable[Trajectory], *, where: Path) -> Summary:
+    """What a stage that asked has to say: how many trajectories, how many correct, how many failed and why.
+
+    Raises:
+        ModelError: all episodes failed, so that there is nothing to go on with.
+    """
+    counts, reasons = Counter[str](), Counter[str]()
+    for trajectory in trajectories:
+        counts.update(trajectories=1, correct=trajectory.is_correct, failed=trajectory.end == "failed")
+        if trajectory.failure is not None:
+            reasons[f"{trajectory.failure.type}: {trajectory.failure.message}"] += 1
+    often = f" (most often {reasons.most_common(1)[0][0]})" if reasons else ""
+    if reasons and counts["failed"] == counts["trajectories"]:
+        raise ModelError(f"{where}: all {counts['failed']} episodes failed{often}; mend that, delete it and run again")
+    text = f"{counts['trajectories']} trajectories, {counts['correct']} correct, {counts['failed']} failed{often}"
+    return Summary(stage, text, counts)
 
 
 def question_key(question: Question) -> QuestionKey:

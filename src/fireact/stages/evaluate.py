@@ -29,6 +29,7 @@ from fireact.runs import (
     evaluation_path,
     finished_ids,
     open_stage,
+    output,
     read,
     require,
 )
@@ -39,6 +40,7 @@ from fireact.stages.asking import (
     open_questions,
     question_key,
     refuse_overlap,
+    summarise,
 )
 from fireact.tools import NoiseConfig
 from fireact.trajectory import Trajectory
@@ -120,35 +122,29 @@ def noise_name(noise: NoiseConfig | None) -> str:
     return noise.kind if usual else f"{noise.kind}-{noise.p:g}"
 
 
-def cells(config: EvaluateConfig) -> tuple[Cell, ...]:
-    """All that is compared, agent by agent."""
-    return tuple(
-        Cell(agent, noise, chosen)
-        for agent in config.agents
-        for noise in (config.noises if _uses_tools(agent, config) else (None,))
-        for chosen in config.tasks
-    )
-
-
 def run(config: EvaluateConfig, folder: Path) -> Summary:
     """Ask every agent all that it has not answered yet and append each trajectory as it ends.
 
     Raises:
-        FireactError: a setting is wrong, the folder refuses, or a tuned agent was trained on a question asked here.
+        FireactError: a setting is wrong, the folder refuses, a tuned agent was trained on a question asked here, or
+            all episodes of an agent failed.
     """
     tuned = any(_is_tuned(agent) for agent in config.agents)
     if tuned:
         require(folder, "finetune")
         _refuse_trained_questions(config, folder)
     open_stage(folder, "evaluate", config, after=["finetune"] if tuned else [])
+    lines = []
     for agent in config.agents:
         asyncio.run(_ask(agent, config, folder))
-    return _summarise(config, folder)
+        where = output(folder, "evaluate") / agent.name
+        lines.append(f"{agent.name}: {summarise('evaluate', _trajectories(agent, config, folder), where=where).text}")
+    return Summary("evaluate", "\n".join(lines))
 
 
 async def _ask(agent: AgentConfig, config: EvaluateConfig, folder: Path) -> None:
     """Put all questions to one agent, all its cells in one rollout so that the model always has enough to do."""
-    own = [cell for cell in cells(config) if cell.agent == agent]
+    own = _cells_of(agent, config)
     done = frozenset[str]().union(*(finished_ids(cell.path(folder)) for cell in own))
     if len(done) == sum(len(open_questions(cell.chosen)) for cell in own):
         return
@@ -184,6 +180,11 @@ def _episodes(cell: Cell, model: Model) -> Iterator[Episode]:
     )
 
 
+def _cells_of(agent: AgentConfig, config: EvaluateConfig) -> list[Cell]:
+    noises = config.noises if _uses_tools(agent, config) else (None,)
+    return [Cell(agent, noise, chosen) for noise in noises for chosen in config.tasks]
+
+
 def _distinct(values: tuple[T, ...], kind: str, name: Callable[[T], str]) -> tuple[T, ...]:
     for twice, times in Counter(map(name, values)).items():
         if times > 1:
@@ -211,10 +212,6 @@ def _refuse_trained_questions(config: EvaluateConfig, folder: Path) -> None:
     refuse_overlap((trajectory.question for trajectory in read(require(folder, "mix"), Trajectory)), test)
 
 
-def _summarise(config: EvaluateConfig, folder: Path) -> Summary:
-    counts = Counter[str]()
-    for cell in cells(config):
-        for trajectory in read(cell.path(folder), Trajectory):
-            counts.update(answered=1, correct=trajectory.is_correct, failed=trajectory.end == "failed")
-    text = f"{counts['answered']} episodes of {len(config.agents)} agents, {counts['failed']} failed"
-    return Summary("evaluate", text, counts)
+def _trajectories(agent: AgentConfig, config: EvaluateConfig, folder: Path) -> Iterator[Trajectory]:
+    for cell in _cells_of(agent, config):
+        yield from read(cell.path(folder), Trajectory)

@@ -6,7 +6,6 @@ Started again, it asks only what has no line yet.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from fireact.models import Model, ModelConfig, open_model
 from fireact.progress import Progress
 from fireact.rollout import Episode, rollout
 from fireact.runs import Append, Summary, appending, finished_ids, open_stage, output, read
-from fireact.stages.asking import AgentSettings, QuestionSet, open_episodes, open_questions
+from fireact.stages.asking import AgentSettings, QuestionSet, open_episodes, open_questions, summarise
 from fireact.tools import NoiseConfig
 from fireact.trajectory import Trajectory
 
@@ -43,7 +42,7 @@ def run(config: GenerateConfig, folder: Path) -> Summary:
     """Ask all that is not answered yet and append each trajectory as it ends.
 
     Raises:
-        FireactError: a setting is wrong, or the folder refuses.
+        FireactError: a setting is wrong, the folder refuses, or all episodes failed.
     """
     open_stage(folder, "generate", config)
     path = output(folder, "generate")
@@ -51,7 +50,7 @@ def run(config: GenerateConfig, folder: Path) -> Summary:
     if len(done) < sum(len(open_questions(group)) for group in config.episodes):
         with appending(path) as append:
             asyncio.run(_generate(config, done, append))
-    return _summarise(path)
+    return summarise("generate", read(path, Trajectory), where=path)
 
 
 async def _generate(config: GenerateConfig, done: frozenset[str], append: Append) -> None:
@@ -67,11 +66,3 @@ async def _generate(config: GenerateConfig, done: frozenset[str], append: Append
 def _episodes(config: GenerateConfig, model: Model) -> Iterator[Episode]:
     for index, group in enumerate(config.episodes):
         yield from open_episodes(group, config, model=model, method=group.method, noise=group.noise, prefix=str(index))
-
-
-def _summarise(path: Path) -> Summary:
-    counts = Counter[str]()
-    for trajectory in read(path, Trajectory):
-        counts.update(trajectories=1, correct=trajectory.is_correct, failed=trajectory.end == "failed")
-    text = f"{counts['trajectories']} trajectories, {counts['correct']} correct, {counts['failed']} failed"
-    return Summary("generate", text, counts)
