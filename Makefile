@@ -14,7 +14,8 @@ FLOOR := 90
 
 # What can be tested without files, network, clock or weights.
 PURE := trajectory.py config.py metrics.py statistics.py dialects/*.py methods/*.py tools/noise.py \
-        stages/unify.py stages/mix.py rollout.py runs.py
+        encoding/encode.py encoding/gate.py encoding/batches.py stages/unify.py stages/mix.py \
+        world/names.py world/pages.py world/questions.py world/oracle.py
 comma := ,
 empty :=
 space := $(empty) $(empty)

@@ -84,7 +84,7 @@ def score_file(given: argparse.Namespace) -> None:
 
 def _run(stage: str, recipe: stages.Recipe, folder: Path) -> runs.Summary:
     summary = stages.run(stage, recipe, folder)
-    runs.write_recipe(folder, recipe)
+    runs.write_recipe(folder, recipe.resolved())
     return summary
 
 

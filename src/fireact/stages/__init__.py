@@ -67,6 +67,10 @@ class Recipe(Config):
             section = section.model_copy(update={"test": self.evaluate.tasks})
         return _seeded(section, self.seed)
 
+    def resolved(self) -> Recipe:
+        """The recipe with all that its sections are handed down written out."""
+        return self.model_copy(update={stage: self.section(stage) for stage in self.stages})
+
 
 def run(stage: str, recipe: Recipe, folder: Path) -> Summary:
     """Run one stage of a recipe in a run folder."""
