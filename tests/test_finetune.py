@@ -154,7 +154,7 @@ def test_more_updates_than_an_epoch_has_go_on_with_the_next_epoch(base, train):
 @pytest.mark.parametrize(
     ("changes", "error", "sentence"),
     [
-        ({"base": "nowhere/at/all"}, ConfigError, "finetune.base: no config.json in the folder 'nowhere/at/all'"),
+        ({"base": "nowhere/at/all"}, ConfigError, "finetune.base: 'nowhere/at/all' cannot be loaded"),
         ({"batch_size": 16, "epochs": 2}, ConfigError, "make 4 updates, too few to learn from; raise epochs"),
         ({"max_tokens": 5}, DataError, "all 24 trajectories are longer than finetune.max_tokens; raise it"),
         ({"max_tokens": 513}, ConfigError, "finetune.max_tokens is 513, but base"),

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import shutil
 import time
 import warnings
@@ -29,6 +28,7 @@ from fireact.dialects import Dialect, open_dialect
 from fireact.dialects.tokens import Tokenizer
 from fireact.encoding import Encoded, check, encode, grouped_batches
 from fireact.errors import ConfigError, DataError, DependencyError
+from fireact.models.weights import ADAPTER_CARD, INSTALL, WORLD, find_weights
 from fireact.progress import Progress
 from fireact.runs import (
     PRODUCER,
@@ -45,7 +45,6 @@ from fireact.runs import (
 )
 from fireact.stages.asking import DialectName
 from fireact.trajectory import Record, Trajectory
-from fireact.world import base_path
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -53,15 +52,9 @@ if TYPE_CHECKING:
 
 FORMAT = "fireact-adapter"
 VERSION = 1
-CARD = "fireact.json"
-"""The file of an adapter folder that says how its student reads and ends its turns."""
-WORLD = "world"
-"""The base that is shipped with the package."""
 FEWEST_UPDATES = 5
-INSTALL = "install it with: pip install 'fireact[train]'"
 LOG = "log.jsonl"
 CHECKPOINTS = "checkpoints"
-HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 class FinetuneConfig(Config):
@@ -149,13 +142,13 @@ def run(config: FinetuneConfig, folder: Path) -> Summary:
     adapter = output(folder, "finetune")
     sources = _sources(config, folder)
     after = [] if config.train else ["mix"]
-    if not (adapter / CARD).exists():
+    if not (adapter / ADAPTER_CARD).exists():
         with _quiet():
             plan = make_plan(config, *sources)
             student = _open_student(config)
             _train(student, plan, config, open_stage(folder, "finetune", config, after=after))
     stage = open_stage(folder, "finetune", config, after=after)
-    return _summary(read_json(adapter / CARD), stage / LOG)
+    return _summary(read_json(adapter / ADAPTER_CARD), stage / LOG)
 
 
 def make_plan(config: FinetuneConfig, train: Path, validation: Path | None) -> Plan:
@@ -244,22 +237,6 @@ def _nothing_left(path: Path, chosen: Examples) -> str:
     return f"{path}: no trajectory in it; run 'fireact mix' again, or give another file as finetune.train"
 
 
-def _base(config: FinetuneConfig) -> str:
-    """What transformers loads.
-
-    Raises:
-        ConfigError: the base is a folder without a model.
-    """
-    folder = base_path() if config.base == WORLD else Path(config.base)
-    if (folder / "config.json").exists():
-        return str(folder)
-    if config.base == WORLD:
-        raise ConfigError(f"{folder}: the world's base is not here; build it with 'python -m fireact.world.pretrain'")
-    if folder.exists() or not HUB_NAME.fullmatch(config.base):
-        raise ConfigError(f"finetune.base: no config.json in the folder {config.base!r}; give the folder of a model")
-    return config.base
-
-
 @contextmanager
 def _loading(config: FinetuneConfig) -> Iterator[None]:
     """Turn what transformers refuses, in many lines, into one sentence."""
@@ -279,9 +256,10 @@ def _open_tokenizer(config: FinetuneConfig) -> tuple[Tokenizer, int | None]:
     with _loading(config):
         from transformers import AutoConfig, AutoTokenizer
 
-        tokenizer: Tokenizer = AutoTokenizer.from_pretrained(_base(config))
-        window: int | None = getattr(AutoConfig.from_pretrained(_base(config)), "max_position_embeddings", None)
-    return tokenizer, window
+        weights = find_weights(config.base)
+        tokenizer: Tokenizer = AutoTokenizer.from_pretrained(weights)
+        shape = AutoConfig.from_pretrained(weights)
+    return tokenizer, getattr(shape, "max_position_embeddings", None)
 
 
 def _open_student(config: FinetuneConfig) -> PeftModel:
@@ -293,7 +271,7 @@ def _open_student(config: FinetuneConfig) -> PeftModel:
 
         set_seed(config.seed)
         dtype = torch.bfloat16 if torch.cuda.is_available() and _computes_in_bf16(config) else torch.float32
-        base: PreTrainedModel = AutoModelForCausalLM.from_pretrained(_base(config), dtype=dtype)
+        base: PreTrainedModel = AutoModelForCausalLM.from_pretrained(find_weights(config.base), dtype=dtype)
     targets = config.targets if isinstance(config.targets, str) else list(config.targets)
     adapter = LoraConfig(
         r=config.rank,
@@ -421,7 +399,7 @@ def _publish(student: PeftModel, plan: Plan, config: FinetuneConfig, stage: Path
         shutil.rmtree(leftover, ignore_errors=True)
     student.peft_config["default"].base_model_name_or_path = config.base
     student.save_pretrained(str(draft), save_embedding_layers=False)
-    write_json(draft / CARD, _card(plan, config))
+    write_json(draft / ADAPTER_CARD, _card(plan, config))
     draft.rename(adapter)
     shutil.rmtree(stage / CHECKPOINTS, ignore_errors=True)
 
