@@ -11,8 +11,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FORMAT = "fireact-trajectory"
-VERSION = 1
 FINISH = "finish"
 """The tool name that ends an episode; its argument is the answer."""
 
@@ -148,8 +146,8 @@ class Source(Record):
 class Trajectory(Record):
     """One episode, finished or not."""
 
-    format: Literal["fireact-trajectory"] = FORMAT
-    version: Literal[1] = VERSION
+    format: Literal["fireact-trajectory"] = "fireact-trajectory"
+    version: Literal[1] = 1
     id: str
     question: Question
     method: str

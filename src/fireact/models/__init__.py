@@ -6,7 +6,9 @@ A new kind of model is one file and one line in `Model` and `open_model`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from pydantic import Field
 
 from fireact.dialects import Piece
 
@@ -37,6 +39,7 @@ class Reply:
     tokens_in: int
     tokens_out: int
     seconds: float
+    """That the model worked on it; the time of a batch is shared equally among its requests."""
 
 
 class Model(Protocol):
@@ -50,3 +53,22 @@ class Model(Protocol):
     async def reply(self, request: Request) -> Reply: ...
 
     async def close(self) -> None: ...
+
+
+# At the end because models are made of the types defined above.
+from fireact.models.oracle import OracleConfig  # noqa: E402
+from fireact.models.scripted import ScriptedConfig  # noqa: E402
+from fireact.models.weights import LocalConfig  # noqa: E402
+
+ModelConfig = Annotated[LocalConfig | OracleConfig | ScriptedConfig, Field(discriminator="kind")]
+"""The config of any model; `kind` says of which."""
+
+
+def open_model(config: LocalConfig | OracleConfig | ScriptedConfig) -> Model:
+    """The model that a config describes.
+
+    Raises:
+        ConfigError: there is no such model.
+        DependencyError: it needs a package that is not installed.
+    """
+    return config.open()

@@ -6,6 +6,7 @@ A new task is one file and one line in `TASKS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from fireact.tasks.folder import data_folder
 from fireact.tasks.hotpotqa import HotpotQa
 from fireact.tasks.mmlu import Mmlu
 from fireact.tasks.strategyqa import StrategyQa
+from fireact.tasks.world import SCORERS, WorldTask
 from fireact.trajectory import Question, Score
 
 
@@ -43,12 +45,17 @@ class Task(Protocol):
 Opener = Callable[[Path], Task]
 """From the folder of the public data sets to a task; the world's tasks need none."""
 
+
+def _open_world(name: str, _folder: Path) -> Task:
+    return WorldTask(name)
+
+
 TASKS: dict[str, Opener] = {
     "hotpotqa": HotpotQa,
     "strategyqa": StrategyQa,
     "mmlu": Mmlu,
     "bamboogle": Bamboogle,
-    # The families of the world stand here: "world/hop" and its sisters, from tasks/world.py.
+    **{name: partial(_open_world, name) for name in SCORERS},
 }
 
 

@@ -27,8 +27,32 @@ class Tool(Protocol):
     Raises ToolError where it cannot answer; the episode shows its sentence to the agent as an observation.
     """
 
-    name: str
-    description: str
-    """One sentence for the agent: what the tool does and what its argument is."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def description(self) -> str:
+        """One sentence for the agent: what the tool does and what its argument is."""
+        ...
 
     async def __call__(self, argument: str, call: Call) -> str: ...
+
+
+# At the end because tools are made of the types defined above.
+from fireact.tools.noise import NoiseConfig, add_noise  # noqa: E402
+from fireact.tools.search import SearchConfig  # noqa: E402
+
+ToolConfig = SearchConfig
+"""The config of any tool; with a second kind of tool, a union by `kind`."""
+
+
+def open_tool(config: ToolConfig) -> Tool:
+    """The tool that a config describes.
+
+    Raises:
+        DataError: what it needs cannot be read.
+    """
+    return config.open()
+
+
+__all__ = ["NOTHING", "Call", "NoiseConfig", "SearchConfig", "Tool", "ToolConfig", "add_noise", "open_tool"]

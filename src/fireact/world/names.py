@@ -5,15 +5,22 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
-ONSETS = "B Br C D Dr F G Gr H J K L M N P R S St T Tr V W".split()
-VOWELS = "a e i o u".split()
-MIDDLES = "l ld m n nd r rd rl rv s st lv v z th".split()
-ENDINGS = "a an ane ar ash el en er ia in ing is ith o oma on ora orn us ume".split()
+ONSETS = (
+    "B", "Br", "C", "D", "Dr", "F", "G", "Gr", "H", "J", "K", "L", "M", "N", "P", "R", "S", "St", "T", "Tr",
+    "V", "W",
+)  # fmt: skip
+VOWELS = ("a", "e", "i", "o", "u")
+MIDDLES = ("l", "ld", "m", "n", "nd", "r", "rd", "rl", "rv", "s", "st", "lv", "v", "z", "th")
+ENDINGS = (
+    "a", "an", "ane", "ar", "ash", "el", "en", "er", "ia", "in", "ing", "is", "ith", "o", "oma", "on", "ora",
+    "orn", "us", "ume",
+)  # fmt: skip
 ADJECTIVES = (
-    "Silver Silent Broken Hidden Golden Bitter Distant Empty Frozen Gentle Hollow Iron Burning Lonely Scarlet Narrow "
-    "Ancient Pale Quiet Restless Secret Sunken Tender Velvet Wandering Winter Crooked Bright Copper Drowned"
-).split()
-UNWANTED = {"Semen", "Penis", "Homo", "Nazis", "Moron", "Rapin"}
+    "Silver", "Silent", "Broken", "Hidden", "Golden", "Bitter", "Distant", "Empty", "Frozen", "Gentle",
+    "Hollow", "Iron", "Burning", "Lonely", "Scarlet", "Narrow", "Ancient", "Pale", "Quiet", "Restless",
+    "Secret", "Sunken", "Tender", "Velvet", "Wandering", "Winter", "Crooked", "Bright", "Copper", "Drowned",
+)  # fmt: skip
+UNWANTED = {"Homo", "Moron", "Nazis", "Penis", "Rapin", "Semen"}
 LONG_SHARE = 0.3
 """Share of words with three syllables; the others have two."""
 

@@ -55,9 +55,9 @@ class Recipe:
     """Learning rate of Muon, which trains the matrices of the layers."""
     vector_rate: float = 3e-3
     """Learning rate of AdamW, which trains embeddings and norms."""
-    warmup_share: float = 0.02
+    warmup_tokens: int = 390_000
     decay_share: float = 0.35
-    phases: tuple[Phase, ...] = (Phase(512, 16, 15_000_000), Phase(1280, 6, 4_500_000))
+    phases: tuple[Phase, ...] = (Phase(512, 16, 12_000_000), Phase(1280, 6, 3_000_000))
 
     @property
     def tokens(self) -> int:
@@ -96,7 +96,7 @@ def make_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
 def make_shard(tokenizer_file: str, seed: int, index: int) -> np.ndarray:
     """The token ids of one shard, a pure function of its arguments."""
     tokenizer = Tokenizer.from_file(tokenizer_file)
-    start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
+    start, end = tokenizer.encode(START).ids[0], tokenizer.encode(END).ids[0]
     ids: list[int] = []
     source = documents(f"{seed}/{index}")
     while len(ids) < SHARD_TOKENS:
@@ -169,10 +169,9 @@ def make_optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim
 
 def rate_factor(recipe: Recipe, seen: int) -> float:
     """Linear warm-up, constant, linear decay to a hundredth; by tokens seen."""
-    share = seen / recipe.tokens
-    if share < recipe.warmup_share:
-        return share / recipe.warmup_share
-    return min(1.0, max(0.01, (1 - share) / recipe.decay_share))
+    if seen < recipe.warmup_tokens:
+        return seen / recipe.warmup_tokens
+    return min(1.0, max(0.01, (1 - seen / recipe.tokens) / recipe.decay_share))
 
 
 def phase_at(recipe: Recipe, seen: int) -> Phase | None:
@@ -214,7 +213,9 @@ def train(recipe: Recipe, folder: Path, *, save_every: int) -> LlamaForCausalLM:
         step += 1
         if step % 25 == 0:
             speed = (seen - begun_at) / (time.time() - begun)
-            print(f"{seen / 1e6:.2f} M tokens, loss {loss.item():.3f}, {speed:.0f} tokens/s", file=sys.stderr, flush=True)
+            print(
+                f"{seen / 1e6:.2f} M tokens, loss {loss.item():.3f}, {speed:.0f} tokens/s", file=sys.stderr, flush=True
+            )
         if step % save_every == 0:
             _save(folder, recipe, model, optimizers, seen)
     stream.pool.shutdown(cancel_futures=True)
@@ -234,9 +235,7 @@ def _save(
     (folder / "checkpoint.new").replace(folder / "checkpoint.pt")
 
 
-def _restore(
-    folder: Path, recipe: Recipe, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer]
-) -> int:
+def _restore(folder: Path, recipe: Recipe, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer]) -> int:
     """Load the last checkpoint, if any, and return the tokens seen."""
     path = folder / "checkpoint.pt"
     if not path.exists():
@@ -258,7 +257,7 @@ def loss_by_kind(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) ->
         rng = random.Random(f"held out {kind}")
         ids: list[int] = []
         while len(ids) < 16 * 513:
-            ids += [tokenizer.bos_token_id, *tokenizer.encode(document(kind, rng)), tokenizer.eos_token_id]
+            ids += tokenizer.encode(f"{START}{document(kind, rng)}{END}")
         losses[kind] = round(loss_of(model, torch.tensor(ids[: 16 * 513]).view(16, 513)).item(), 4)
     return losses
 
@@ -274,7 +273,7 @@ the student of the demo and of the tests; it knows nothing of the real world.
 | seed | {seed} |
 | shape | {layers} layers, width {hidden}, {heads} heads, inner width {intermediate}, vocabulary {vocabulary} |
 | tokens | {tokens:,} ({phases}) |
-| optimisers | Muon {matrix_rate} for matrices, AdamW {vector_rate} for the rest; decay over the last {decay_share:.0%} |
+| optimisers | Muon {matrix_rate} (matrices), AdamW {vector_rate} (the rest); decay over the last {decay_share:.0%} |
 | shares of the text | {shares} |
 | final loss on unseen documents (nats/token) | {losses} |
 | seconds | {seconds:.0f} (2 cores, bf16) |
@@ -293,7 +292,8 @@ def export(model: LlamaForCausalLM, folder: Path, recipe: Recipe, seconds: float
     model.to(torch.bfloat16).save_pretrained(folder)
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     card = CARD.format(
-        **asdict(recipe) | {"phases": ", ".join(f"{phase.tokens:,} in windows of {phase.window}" for phase in recipe.phases)},
+        **asdict(recipe)
+        | {"phases": ", ".join(f"{phase.tokens:,} in windows of {phase.window}" for phase in recipe.phases)},
         tokens=recipe.tokens,
         parameters=sum(weight.numel() for weight in model.parameters()),
         shares=", ".join(f"{kind} {share:.0%}" for kind, share in SHARES.items()),

@@ -240,7 +240,9 @@ def draft_choice(world: World, split: str) -> Iterator[Draft]:
     """Chains with one and two hops and four choices."""
     rng = random.Random(f"world/choice {split}")
     single = {
-        kind: tuple((relation.name,) for relation in world.of_kind(kind)[0].kind.relations if relation.targets != (YEAR,))
+        kind: tuple(
+            (relation.name,) for relation in world.of_kind(kind)[0].kind.relations if relation.targets != (YEAR,)
+        )
         for kind in CHAINS
     }
     both = {kind: CHAINS[kind] + single[kind] for kind in CHAINS}
@@ -250,3 +252,9 @@ def draft_choice(world: World, split: str) -> Iterator[Draft]:
         letter = LETTERS[choices.index(draft.answer)]
         kind = "choice" if len(draft.chain) == 1 else "choice of two hops"
         yield Draft(draft.text, letter, kind, draft.chain, tuple(choices))
+
+
+def _single_links(world: World, kind: str) -> tuple[tuple[str, ...], ...]:
+    """Chains of one hop, but for years, which have too many near misses to choose from."""
+    relations = world.of_kind(kind)[0].kind.relations
+    return tuple((relation.name,) for relation in relations if relation.targets != (YEAR,))

@@ -263,7 +263,9 @@ PRACTICE = Schema(
             ("{s} is a harbour.",),
             (
                 _simple("island", ("island",), "island", "{s} is found on {v}.", "On which island is {s} found?"),
-                _simple("keeper", ("sailor",), "keeper", "The light of {s} is kept by {v}.", "Who keeps the light of {s}?"),
+                _simple(
+                    "keeper", ("sailor",), "keeper", "The light of {s} is kept by {v}.", "Who keeps the light of {s}?"
+                ),
                 _simple("opening", (YEAR,), "opening year", "{s} opened in {v}.", "When did {s} open?"),
             ),
         ),

@@ -168,9 +168,15 @@ def _exercise(world: World, rng: random.Random) -> Exercise:
 def _as_claim(exercise: Exercise, rng: random.Random) -> Exercise:
     """The same as a question for yes or no."""
     is_true = rng.random() < 0.5
-    claimed = exercise.answer if is_true else rng.choice([word(rng), exercise.chain[0].subject, str(rng.randint(1700, 1999))])
+    claimed = (
+        exercise.answer if is_true else rng.choice([word(rng), exercise.chain[0].subject, str(rng.randint(1700, 1999))])
+    )
     verdict = f"{exercise.thought} So it is {exercise.answer}, {'' if is_true else 'not '}{claimed}."
     return Exercise(f"{exercise.text} Is it {claimed}?", "yes" if is_true else "no", exercise.chain, verdict)
+
+
+def _false_claim(exercise: Exercise, rng: random.Random) -> str:
+    return rng.choice([word(rng), exercise.chain[0].subject, str(rng.randint(1700, 1999))])
 
 
 def _as_choice(exercise: Exercise, rng: random.Random) -> Exercise:

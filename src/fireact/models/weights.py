@@ -1,0 +1,86 @@
+"""Where the weights of a local model are, without loading them: reading a recipe needs no torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from fireact.config import Config
+from fireact.errors import ConfigError, DependencyError
+from fireact.models import Model
+from fireact.world import base_path
+
+WORLD = "world"
+"""The base that is shipped with the package."""
+ADAPTER_CARD = "fireact.json"
+"""The file in an adapter's folder that says how its student reads and ends its turns."""
+INSTALL = "install it with: pip install 'fireact[train]'"
+
+
+class LocalConfig(Config):
+    """A model that runs in this process: any Hugging Face causal language model."""
+
+    kind: Literal["local"] = "local"
+    path: str
+    """`world`, a folder in Hugging Face form, or a name on its hub."""
+    adapter: str | None = None
+    """A folder with a LoRA adapter; in a recipe, `finetune` is the adapter that this run makes."""
+    batch_size: int = Field(48, ge=1)
+    """Requests that are decoded together."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto` is bfloat16 on a GPU and float32 elsewhere."""
+    device: str = "auto"
+    """`auto` is the GPU if there is one."""
+    end_of_turn: bool | None = None
+    """Whether the model ends each turn with its end token; None does what the adapter's card says, else no."""
+
+    def open(self) -> Model:
+        """Load the weights.
+
+        Raises:
+            ConfigError: there is no such model or adapter.
+            DependencyError: the extra `train` is not installed.
+        """
+        try:
+            from fireact.models.local import LocalModel
+        except ImportError as error:
+            raise DependencyError(f"model {self.path}: {error.name or 'torch'} is missing; {INSTALL}") from error
+        return LocalModel(self)
+
+
+def find_weights(path: str) -> str:
+    """The folder or hub name to load from.
+
+    Raises:
+        ConfigError: `path` is a folder without weights.
+    """
+    if path == WORLD:
+        folder = base_path()
+        if not (folder / "config.json").exists():
+            raise ConfigError("model world: the shipped weights are missing; rebuild: python -m fireact.world.pretrain")
+        return str(folder)
+    if Path(path).is_dir() and not (Path(path) / "config.json").exists():
+        raise ConfigError(f"model {path}: the folder has no config.json; give a folder that save_pretrained made")
+    return path
+
+
+def read_adapter_card(adapter: str) -> dict[str, Any]:
+    """What an adapter's folder says about it; empty for an adapter from elsewhere.
+
+    Raises:
+        ConfigError: there is no adapter, or its card cannot be read.
+    """
+    folder = Path(adapter)
+    if not (folder / "adapter_config.json").exists():
+        raise ConfigError(f"adapter {adapter}: no adapter_config.json there; give a folder made by 'fireact finetune'")
+    path = folder / ADAPTER_CARD
+    if not path.exists():
+        return {}
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path}: not JSON; run 'fireact finetune' again in an empty folder") from error
+    return card if isinstance(card, dict) else {}
