@@ -19,6 +19,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.utils import logging as transformers_logging
 
 from fireact.dialects.tokens import ids_text, piece_tokens
 from fireact.errors import ConfigError, ModelError
@@ -295,6 +296,7 @@ def _load(weights: str, config: LocalConfig) -> tuple[Any, Any]:
     Raises:
         ConfigError: the weights or the adapter cannot be loaded.
     """
+    transformers_logging.disable_progress_bar()
     device = config.device if config.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     automatic = torch.bfloat16 if device.startswith("cuda") else torch.float32
     dtype = automatic if config.dtype == "auto" else getattr(torch, config.dtype)

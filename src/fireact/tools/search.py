@@ -1,7 +1,8 @@
 """Search: BM25 over pages (bm25s), offline and deterministic.
 
 A query or page is read as its lower-case words (`\\w+`), without stemming and without stop words, so that every name
-can be found by each of its words. A query of which no word stands in any page finds nothing.
+can be found by each of its words. A page whose title is the query comes first, as in an encyclopedia; a query of which
+no word stands in any page finds nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from fireact.world import Page, World
 
 WORD = re.compile(r"\w+")
 WORLD = "world"
+TITLE_BONUS = 1e6
+"""More than any BM25 score."""
 
 
 class Search:
@@ -38,6 +41,9 @@ class Search:
         self.top_k = top_k
         self.snippet_chars = snippet_chars
         self.index = _index(tuple(pages))
+        self.places: dict[tuple[str, ...], list[int]] = {}
+        for place, page in enumerate(pages):
+            self.places.setdefault(tuple(_words(page.title)), []).append(place)
 
     async def __call__(self, argument: str, call: Call) -> str:
         """One line with the best `top_k` snippets, or `None`."""
@@ -49,6 +55,7 @@ class Search:
         if not words:
             return []
         scores = self.index.get_scores(words)
+        scores[self.places.get(tuple(_words(query)), [])] += TITLE_BONUS
         best = np.argsort(-scores, kind="stable")[: self.top_k]
         return [self.pages[position] for position in best if scores[position] > 0]
 

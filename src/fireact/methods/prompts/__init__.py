@@ -21,7 +21,7 @@ SUFFIX = ".txt"
 NEXT_EXAMPLE = ("\nQuestion:",)
 """Stop strings for replies to a prompt: after its examples a model goes on to invent the next one."""
 
-SAME = {"reflexion": "react", "bamboogle": "hotpotqa"}
+SAME = {"reflexion": "react", "bamboogle": "hotpotqa", "world/compose": "world/hop"}
 """Methods and tasks that use the prompts of another one."""
 
 

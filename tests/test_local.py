@@ -1,0 +1,130 @@
+"""models/local.py: batches write what each request would be written alone; stops are exact; refusals take one line."""
+
+import asyncio
+import json
+
+import pytest
+from tests.tiny import save_tiny_base
+
+from fireact.dialects import Author, Piece
+from fireact.errors import ConfigError, ModelError
+from fireact.models import LocalConfig, Request, open_model
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("peft")
+
+SHARED = "An example of a question and its answer, long enough to be read once for all rows.\n\n"
+TEXTS = ("Question: a?\n", "Question: which of two?\n", "Question: ä, ö and ü?\n", "Q\n", "Question: " + "long " * 20)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return save_tiny_base(tmp_path_factory.mktemp("base"))
+
+
+def ask(model, requests):
+    async def together():
+        return await asyncio.gather(*(model.reply(request) for request in requests))
+
+    return asyncio.run(together())
+
+
+def request(text, **settings):
+    return Request(pieces=(Piece(text),), **{"max_tokens": 24, **settings})
+
+
+def greedy(base, text, max_tokens=24):
+    """What transformers' own generate writes for one prompt."""
+    transformers = pytest.importorskip("transformers")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(base)
+    model = transformers.AutoModelForCausalLM.from_pretrained(base)
+    ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(text, add_special_tokens=False)]])
+    out = model.generate(ids, max_new_tokens=max_tokens, do_sample=False, pad_token_id=1)[0, ids.shape[1] :]
+    return tokenizer.decode(out, skip_special_tokens=False).removesuffix("</s>")
+
+
+@pytest.mark.parametrize("shared", ["", SHARED])
+def test_a_batch_writes_what_generate_writes_one_at_a_time(base, shared):
+    model = open_model(LocalConfig(path=str(base)))
+    replies = ask(model, [request(shared + text) for text in TEXTS])
+    assert [reply.text for reply in replies] == [greedy(base, shared + text) for text in TEXTS]
+
+
+def test_a_kept_prefix_serves_the_next_batch(base):
+    model = open_model(LocalConfig(path=str(base)))
+    first = ask(model, [request(SHARED + text) for text in TEXTS])
+    again = ask(model, [request(SHARED + text) for text in reversed(TEXTS)])
+    assert [reply.text for reply in again] == [reply.text for reply in reversed(first)]
+
+
+def test_small_batches_give_the_same_replies(base):
+    whole = ask(open_model(LocalConfig(path=str(base))), [request(text) for text in TEXTS])
+    parts = ask(open_model(LocalConfig(path=str(base), batch_size=2)), [request(text) for text in TEXTS])
+    assert [reply.text for reply in parts] == [reply.text for reply in whole]
+
+
+def test_a_reply_ends_before_the_first_stop_string(base):
+    model = open_model(LocalConfig(path=str(base)))
+    (free,) = ask(model, [request(TEXTS[0])])
+    stop = free.text[5:8]
+    (cut,) = ask(model, [request(TEXTS[0], stop=("never seen", stop))])
+    assert cut.text == free.text[: free.text.index(stop)]
+    assert cut.tokens_out < free.tokens_out
+
+
+def test_different_limits_hold_in_one_batch(base):
+    model = open_model(LocalConfig(path=str(base)))
+    replies = ask(model, [request(TEXTS[0], max_tokens=number) for number in (1, 7, 3)])
+    assert [reply.tokens_out for reply in replies] == [1, 7, 3]
+
+
+def test_sampling_depends_on_the_seed_and_not_on_the_batch(base):
+    model = open_model(LocalConfig(path=str(base)))
+    alone = ask(model, [request(TEXTS[0], temperature=1.0, seed=7)])[0]
+    mixed = ask(model, [request(text, temperature=1.0, seed=7 + n) for n, text in enumerate(TEXTS)])
+    assert mixed[0].text == alone.text
+    assert ask(model, [request(TEXTS[0], temperature=1.0, seed=8)])[0].text != alone.text
+
+
+def test_an_end_token_follows_the_models_own_turns_where_the_model_was_tuned_so(base):
+    pieces = (Piece("Question: a?\n"), Piece("Thought: b", Author.MODEL), Piece("\nObservation: c\n"))
+    plain = open_model(LocalConfig(path=str(base)))
+    tuned = open_model(LocalConfig(path=str(base), end_of_turn=True))
+    lengths = [ask(model, [Request(pieces, max_tokens=1)])[0].tokens_in for model in (plain, tuned)]
+    assert lengths[1] == lengths[0] + 1
+
+
+def test_a_prompt_beyond_the_context_is_a_model_error_with_both_numbers(tmp_path):
+    model = open_model(LocalConfig(path=str(save_tiny_base(tmp_path, context=16))))
+    with pytest.raises(ModelError, match=r"the prompt has 41 tokens, the context of .* 16"):
+        ask(model, [request("x" * 40)])
+
+
+def test_a_reply_stops_where_the_context_ends(tmp_path):
+    model = open_model(LocalConfig(path=str(save_tiny_base(tmp_path, context=16))))
+    assert ask(model, [request("x" * 10)])[0].tokens_out <= 5
+
+
+def test_a_folder_without_weights_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"has no config\.json"):
+        open_model(LocalConfig(path=str(tmp_path)))
+
+
+def test_a_folder_that_is_no_adapter_is_refused(base, tmp_path):
+    with pytest.raises(ConfigError, match=r"no adapter_config\.json there"):
+        open_model(LocalConfig(path=str(base), adapter=str(tmp_path)))
+
+
+def test_an_adapter_card_that_is_not_json_is_refused(base, tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    (tmp_path / "fireact.json").write_text("{")
+    with pytest.raises(ConfigError, match="not JSON"):
+        open_model(LocalConfig(path=str(base), adapter=str(tmp_path)))
+
+
+def test_broken_weights_are_refused_in_one_line(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "nothing"}))
+    with pytest.raises(ConfigError, match="cannot be loaded") as caught:
+        open_model(LocalConfig(path=str(tmp_path)))
+    assert "\n" not in str(caught.value)
