@@ -14,7 +14,7 @@ import fireact
 
 ROOT = Path(fireact.__file__).parent
 ROWS = (
-    {"errors"},
+    {"errors", "memory"},
     {"trajectory", "config"},
     {"world"},
     {"metrics", "statistics", "runs", "dialects", "progress"},

@@ -24,21 +24,19 @@ def collate(rows: Sequence[Encoded]) -> dict[str, Tensor]:
     """One batch, padded on the right.
 
     Returns:
-        `input_ids` and `attention_mask` (rows, tokens); `labels` (rows, tokens), the id itself where it is trained and
-        -100 elsewhere; `predicts` (rows, tokens), True where the next token is trained.
+        `input_ids` (rows, tokens); `labels` (rows, tokens), the id itself where it is trained and -100 elsewhere;
+        `predicts` (rows, tokens), True where the next token is trained. There is no attention mask: a causal model
+        never looks to the right, where the padding is, and attends faster without one.
     """
     width = max(len(row.ids) for row in rows)
     ids = torch.full((len(rows), width), PADDING)
-    is_there = torch.zeros(len(rows), width, dtype=torch.bool)
     is_trained = torch.zeros(len(rows), width, dtype=torch.bool)
     for index, row in enumerate(rows):
         ids[index, : len(row.ids)] = torch.tensor(row.ids)
-        is_there[index, : len(row.ids)] = True
         is_trained[index, : len(row.ids)] = torch.tensor(row.mask)
     is_trained[:, 0] = False
     return {
         "input_ids": ids,
-        "attention_mask": is_there.long(),
         "labels": ids.masked_fill(~is_trained, IGNORED),
         "predicts": is_trained.roll(-1, dims=1),
     }

@@ -23,6 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from fireact.dialects.tokens import ids_text, piece_tokens
 from fireact.errors import ConfigError, ModelError
+from fireact.memory import keep_freed_memory
 from fireact.models import Reply, Request
 from fireact.models.weights import LocalConfig, find_weights, read_adapter_card
 
@@ -299,6 +300,8 @@ def _load(weights: str, config: LocalConfig) -> tuple[Any, Any]:
     transformers_logging.disable_progress_bar()
     device = config.device if config.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     automatic = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    if device == "cpu":
+        keep_freed_memory()
     dtype = automatic if config.dtype == "auto" else getattr(torch, config.dtype)
     try:
         tokenizer = AutoTokenizer.from_pretrained(weights, trust_remote_code=False)

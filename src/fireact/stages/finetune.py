@@ -28,6 +28,7 @@ from fireact.dialects import Dialect, open_dialect
 from fireact.dialects.tokens import Tokenizer
 from fireact.encoding import Encoded, check, encode, grouped_batches
 from fireact.errors import ConfigError, DataError, DependencyError
+from fireact.memory import keep_freed_memory
 from fireact.models.weights import ADAPTER_CARD, INSTALL, WORLD, find_weights
 from fireact.progress import Progress
 from fireact.runs import (
@@ -316,6 +317,8 @@ def _trainer(student: PeftModel, plan: Plan, config: FinetuneConfig, stage: Path
     from fireact.encoding.pack import TrainedPositions, collate, trained_loss
 
     has_gpu = torch.cuda.is_available()
+    if not has_gpu:
+        keep_freed_memory()
     schedule = "constant_with_warmup" if config.schedule == "constant" else config.schedule
     arguments = TrainingArguments(
         output_dir=str(stage / CHECKPOINTS),
