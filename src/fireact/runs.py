@@ -178,6 +178,11 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     _write_whole(path, json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write one text whole or not at all."""
+    _write_whole(path, text.encode())
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object that a file holds.
 
