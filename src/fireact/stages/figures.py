@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 
 from fireact.stages.results import Difference, Drop, Group, Row, Teaching, by
 
-WIDTH = 760
-LETTER = 6.4
-"""Width of an average letter of the labels."""
+WIDTH = 940
+LETTER = 7.6
+"""Width that a letter of a label is given; most fonts need less."""
+BOLD = 1.2
 HIDDEN = frozenset("\u061c\u200b\u200e\u200f\u2028\u2029\u2060\ufeff") | frozenset(
     map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xE0000, 0xE0080)))
 )
@@ -97,7 +98,7 @@ def noise_bars(rows: Sequence[Row], drops: Sequence[Drop], colours: Colours) -> 
     left, top, plot, foot = 46, 26, 220, 62
     groups = by((row for row in rows if row.em is not None), lambda row: row.agent)
     gap, count = 34.0, sum(map(len, groups.values()))
-    step = min(max((WIDTH - left - gap * len(groups)) / max(count, 1), 50), 78)
+    step = min(max((WIDTH - left - gap * len(groups)) / max(count, 1), 50), 110)
     drawing = Drawing(
         max(left + step * count + gap * len(groups), 340), top + plot + foot, "EM of each agent under each noise"
     )
@@ -127,9 +128,9 @@ def difference_plot(differences: Sequence[Difference]) -> str:
     """Each paired difference with its interval, beside the line of no difference."""
     names = [f"{one.a} − {one.b}" for one in differences]
     places = [f"{one.task}, {one.noise}" for one in differences]
-    left = 24 + max(map(_width, (*names, *places)))
-    right, row_height, top = 176, 42, 14
-    drawing = Drawing(WIDTH + 40, top + row_height * len(differences) + 46, "Paired differences of EM")
+    left = 24 + max(*(BOLD * _width(name) for name in names), *map(_width, places))
+    right, row_height, top = 190, 42, 14
+    drawing = Drawing(WIDTH, top + row_height * len(differences) + 46, "Paired differences of EM")
     low = min(0.0, *(one.low for one in differences))
     high = max(0.0, *(one.high for one in differences))
     plot_width = drawing.width - left - right
@@ -225,7 +226,7 @@ def _share_rows(
     """Rows of dots with intervals on an axis from 0 to 100%; a row that has one mark has a bar under it."""
     left = 24 + max(map(_width, names), default=0)
     right, top = 30 + max(map(_width, remarks), default=0), 8
-    heights = [max(34, 15 * len(row) + 12) for row in marks]
+    heights = [max(34, 15 * len(row) + 20) for row in marks]
     drawing = Drawing(WIDTH, top + sum(heights) + 44, label)
     plot_width = drawing.width - left - right
     bottom = top + sum(heights)
@@ -250,6 +251,8 @@ def _share_rows(
                 drawing.whisker(a, own, c, own, f"range {kind}")
                 drawing.dot(b, own, f"point {kind}", note)
         y += height
+        if len(row) > 1 and y < bottom:
+            drawing.line(0, y, drawing.width, y, "grid")
     return drawing.svg()
 
 

@@ -132,7 +132,10 @@ def read_evaluation(folder: Path) -> tuple[EvaluateConfig, tuple[Cell, ...]]:
 
 def _read_outcomes(folder: Path, agent: str, noise: str, task: str, split: str) -> tuple[Outcome, ...]:
     path = evaluation_path(folder, agent=agent, noise=noise, task=task, split=split)
-    return tuple(map(outcome, read(path, Trajectory))) if path.exists() else ()
+    if not path.exists():
+        return ()
+    # A file is in the order in which episodes ended, which differs from run to run.
+    return tuple(sorted(map(outcome, read(path, Trajectory)), key=lambda one: one.question))
 
 
 def read_samples(
@@ -145,7 +148,10 @@ def read_samples(
     main = {cell.agent: cell for cell in cells if cell.place == cells[0].place and cell.noise == NORMAL}
     right, other = (main[name].correct if name in main else {} for name in (agent, baseline))
     telling = {question for question, is_right in right.items() if is_right and not other.get(question, True)}
-    for name, cell in main.items():
+    for name in dict.fromkeys((agent, baseline, *main)):
+        if name not in main:
+            continue
+        cell = main[name]
         chosen = choose_samples(cell.scored, telling, count)
         path = evaluation_path(folder, agent=name, noise=NORMAL, task=cell.task, split=cell.split)
         found = {one.question.id: one for one in read(path, Trajectory) if one.question.id in chosen}
@@ -220,7 +226,7 @@ def page(story: Story) -> str:
         colours=story.colours,
         agents={agent.name: describe(agent) for agent in story.agents},
         splits=[describe_split(story, task, split) for task, split in story.places],
-        difference_plot=_if_any(figures.difference_plot, story.results.differences),
+        difference_plot=_if_any(figures.difference_plot, story.differences),
         teacher_plot=_if_any(figures.teacher_bars, story.results.teacher),
         samples=story.samples,
     )

@@ -19,6 +19,7 @@ from fireact.statistics import RESAMPLES, Estimate, paired_difference, wilson
 from fireact.trajectory import Question, Record, Trajectory
 
 DECIMALS = 4
+FACTS = ("famous facts", "obscure facts")
 T = TypeVar("T")
 
 
@@ -130,7 +131,7 @@ class Group(Record):
     task: str
     split: str
     group: str
-    """`famous facts`, `obscure facts`, or a kind that the task names."""
+    """One of FACTS, or a kind that the task names."""
     n: int
     em: float
     em_low: float
@@ -185,7 +186,7 @@ def outcome(trajectory: Trajectory) -> Outcome:
 def question_groups(question: Question) -> Iterator[str]:
     """The kinds of question that it belongs to, as far as it knows: by its facts, and by its own kind."""
     if question.chain:
-        yield "famous facts" if question.is_famous else "obscure facts"
+        yield FACTS[0 if question.is_famous else 1]
     if question.kind:
         yield question.kind
 
@@ -272,10 +273,12 @@ def drops(cells: Sequence[Cell], *, normal: str) -> Iterator[Drop]:
 
 
 def groups(cell: Cell) -> Iterator[Group]:
-    """EM by kind of question, most frequent first; a kind that all questions belong to is left out."""
+    """EM by facts, then by kind of question, most frequent first; what all questions belong to is left out."""
     counts = Counter(group for one in cell.scored for group in one.groups)
-    for group, n in counts.most_common():
-        if n == len(cell.scored):
+    kinds = sorted((group for group in counts if group not in FACTS), key=lambda group: (-counts[group], group))
+    for group in (*FACTS, *kinds):
+        n = counts[group]
+        if n in (0, len(cell.scored)):
             continue
         em = _share([one for one in cell.scored if group in one.groups])
         yield Group(**_names(cell), group=group, n=n, em=em.value, em_low=em.low, em_high=em.high)

@@ -47,6 +47,11 @@ class Story:
         return tuple(dict.fromkeys(cell.place for cell in self.cells))
 
     @property
+    def differences(self) -> tuple[Difference, ...]:
+        """All of them, those of the agent that the report is about first."""
+        return tuple(sorted(self.results.differences, key=lambda one: one.a != self.agent))
+
+    @property
     def difference(self) -> Difference | None:
         """Between the two that the report is about, with clean tools on the main split."""
         return next((one for one in self.results.differences if self._is_main(one) and one.a == self.agent), None)
@@ -124,7 +129,7 @@ def _drop_tile(story: Story) -> Iterator[Tile]:
 
 
 def _times(large: float, small: float) -> str:
-    return f", {large / small:.1f} times as much" if small and large / small >= 1.1 else ""
+    return f" ({large / small:.1f}×)" if small and large / small >= 1.1 else ""
 
 
 def describe(agent: AgentConfig) -> str:
