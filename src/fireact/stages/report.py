@@ -2,7 +2,8 @@
 
 `report.html` holds its own style and figures, no script and no link; a browser that honours its content policy runs
 and fetches nothing. Texts of models and tools are escaped, and characters that would hide or reorder text are shown as
-their code. The page needs jinja2 (the extra `report`); the other files are written without it.
+their code. The page needs jinja2 (the extra `report`); without it the rest is written, and the log
+says how to install it.
 """
 
 from __future__ import annotations
@@ -62,7 +63,6 @@ def run(config: ReportConfig, folder: Path) -> Summary:
     Raises:
         RunError: `evaluate` has not run, or has answered nothing yet.
         ConfigError: an agent of this section was not evaluated.
-        DependencyError: jinja2 is not installed; all but the page is written.
     """
     require(folder, "evaluate")
     story = tell(config, folder)
@@ -70,8 +70,11 @@ def run(config: ReportConfig, folder: Path) -> Summary:
     text = table(story.results)
     write_json(output(folder, "report"), story.results.model_dump(mode="json"))
     write_text(stage / "table.txt", f"{text}\n")
-    write_text(stage / "report.html", page(story))
-    logger.info("with figures and samples: %s", stage / "report.html")
+    try:
+        write_text(stage / "report.html", page(story))
+        logger.info("with figures and samples: %s", stage / "report.html")
+    except DependencyError as error:
+        logger.warning("%s", error)
     return Summary("report", text, {"rows": len(story.results.rows)})
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from math import isfinite
 from typing import Literal, TypeVar
 
@@ -88,7 +89,7 @@ class Row(Record):
     """Tokens read, summed over the turns of an episode."""
     tokens_out: float | None
     seconds: float | None
-    """From the start of an episode to its end, while others share the machine."""
+    """The model's working time, summed over the turns; a batch's time is shared among its requests."""
 
 
 class Difference(Record):
@@ -177,7 +178,7 @@ def outcome(trajectory: Trajectory) -> Outcome:
         turns=trajectory.num_turns,
         tokens_in=usage.tokens_in,
         tokens_out=usage.tokens_out,
-        seconds=trajectory.seconds,
+        seconds=usage.seconds,
         has_failed=trajectory.end == "failed",
         groups=tuple(question_groups(trajectory.question)),
     )
@@ -229,27 +230,29 @@ def row(cell: Cell) -> Row:
 
 
 def differences(cells: Sequence[Cell], *, baseline: str, seed: int, resamples: int = RESAMPLES) -> Iterator[Difference]:
-    """Every other agent against the baseline, under the same noise and on the same questions."""
-    against = {(cell.noise, *cell.place): cell for cell in cells if cell.agent == baseline}
-    for cell in cells:
-        other = against.get((cell.noise, *cell.place))
-        if other is None or cell is other:
+    """Every two agents under the same noise and on the same questions, the baseline as `b` wherever it takes part.
+
+    Of two others `b` is the one that comes first.
+    """
+    ordered = sorted(cells, key=lambda cell: cell.agent != baseline)
+    for a, b in ((a, b) for b, a in combinations(ordered, 2)):
+        if a.agent == b.agent or (a.noise, *a.place) != (b.noise, *b.place):
             continue
-        a, b = _common(cell, other)
-        if a:
+        right_a, right_b = _common(a, b)
+        if right_a:
             generator = np.random.default_rng(seed)
-            found = _per_cent(paired_difference(a, b, generator=generator, resamples=resamples))
+            found = _per_cent(paired_difference(right_a, right_b, generator=generator, resamples=resamples))
             yield Difference(
-                a=cell.agent,
-                b=baseline,
-                noise=cell.noise,
-                task=cell.task,
-                split=cell.split,
-                n=len(a),
+                a=a.agent,
+                b=b.agent,
+                noise=a.noise,
+                task=a.task,
+                split=a.split,
+                n=len(right_a),
                 difference=found.value,
                 low=found.low,
                 high=found.high,
-                relative_gain=_relative(sum(a), sum(b)),
+                relative_gain=_relative(sum(right_a), sum(right_b)),
             )
 
 

@@ -48,13 +48,14 @@ class Story:
 
     @property
     def differences(self) -> tuple[Difference, ...]:
-        """All of them, those of the agent that the report is about first."""
-        return tuple(sorted(self.results.differences, key=lambda one: one.a != self.agent))
+        """Those from the baseline, those of the agent that the report is about first."""
+        found = (one for one in self.results.differences if one.b == self.baseline)
+        return tuple(sorted(found, key=lambda one: one.a != self.agent))
 
     @property
     def difference(self) -> Difference | None:
         """Between the two that the report is about, with clean tools on the main split."""
-        return next((one for one in self.results.differences if self._is_main(one) and one.a == self.agent), None)
+        return next((one for one in self.differences if self._is_main(one) and one.a == self.agent), None)
 
     def row(self, agent: str) -> Row | None:
         """The row of an agent with clean tools on the main split."""
@@ -111,7 +112,7 @@ def tiles(story: Story) -> Iterator[Tile]:
         yield Tile("tokens read per question", f"{mine.tokens_in:,.0f}", remark)
     if mine.seconds is not None and other.seconds:
         remark = f"{story.baseline} {other.seconds:.2f} s{_times(other.seconds, mine.seconds)}"
-        yield Tile("time per question", f"{mine.seconds:.2f} s", remark)
+        yield Tile("model time per question", f"{mine.seconds:.2f} s", remark)
 
 
 def _drop_tile(story: Story) -> Iterator[Tile]:
