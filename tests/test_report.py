@@ -12,7 +12,7 @@ from fireact import runs
 from fireact.config import validate
 from fireact.errors import ConfigError, RunError
 from fireact.stages.evaluate import EvaluateConfig
-from fireact.stages.report import ReportConfig, choose_samples, run
+from fireact.stages.report import ReportConfig, choose_samples, read_evaluation, run, tell
 from fireact.stages.results import outcome
 from fireact.trajectory import Action, Fact, Failure, Question, Score, Step, Trajectory, Usage
 
@@ -260,3 +260,107 @@ def test_samples_are_right_and_wrong_ones_and_telling_ones_first():
     outcomes = [outcome(trajectory(i, is_right=i < 3)) for i in range(6)]
     assert choose_samples(outcomes, {"2", "5"}, 1) == ("2", "5")
     assert choose_samples(outcomes, set(), 2) == ("0", "1", "3", "4")
+
+
+def evaluation_of(*agents, **settings):
+    """The evaluation of some ReAct agents, with names alone."""
+    model, method = EVALUATION["agents"][1]["model"], {"kind": "react"}
+    return EVALUATION | {"agents": [{"name": name, "model": model, "method": method} for name in agents]} | settings
+
+
+def answers(rights):
+    """A trajectory for each letter, `r` or `w`."""
+    return [trajectory(number, is_right=letter == "r") for number, letter in enumerate(rights)]
+
+
+def test_the_order_in_which_episodes_ended_does_not_matter(tmp_path):
+    first = write_run(tmp_path / "a", {("tuned", "normal"): answers("rrwrwr")})
+    second = write_run(tmp_path / "b", {("tuned", "normal"): answers("rrwrwr")[::-1]})
+    assert tell(ReportConfig(title="t"), first) == tell(ReportConfig(title="t"), second)
+
+
+def test_a_report_can_be_made_again_when_more_is_answered(tmp_path):
+    write_run(tmp_path, {("tuned", "normal"): answers("r")})
+    run(ReportConfig(), tmp_path)
+    write_run(tmp_path, {("tuned", "normal"): answers("rw")})
+    run(ReportConfig(), tmp_path)
+    assert results_of(tmp_path)["rows"][0]["em"] == 50.0
+
+
+def test_an_evaluation_without_answers_is_refused(tmp_path):
+    with pytest.raises(RunError, match="no question is answered yet"):
+        run(ReportConfig(), write_run(tmp_path, {}))
+
+
+def test_agents_come_in_the_order_of_the_recipe(tmp_path):
+    cells = {("a", "normal"): answers("w"), ("z", "normal"): answers("r")}
+    write_run(tmp_path, cells, evaluation_of("z", "a"))
+    assert [cell.agent for cell in read_evaluation(tmp_path)[1]] == ["z", "a"]
+
+
+def test_an_agent_without_tools_is_found_though_only_noise_was_asked_for(tmp_path):
+    write_run(tmp_path, {("closed-book", "normal"): answers("r")}, EVALUATION | {"noises": ["none"]})
+    assert [cell.noise for cell in read_evaluation(tmp_path)[1]] == ["normal"]
+
+
+@pytest.mark.parametrize(
+    ("names", "settings", "agent", "baseline"),
+    [
+        (("closed-book", "prompted", "tuned"), {}, "tuned", "prompted"),
+        (("first", "second", "third"), {}, "third", "first"),
+        (("small", "prompted"), {}, "small", "prompted"),
+        (("prompted", "tuned"), {"agent": "prompted", "baseline": "tuned"}, "prompted", "tuned"),
+        (("only",), {}, "only", "only"),
+    ],
+)
+def test_the_report_is_about_one_agent_against_another(tmp_path, names, settings, agent, baseline):
+    write_run(tmp_path, {(name, "normal"): answers("rw") for name in names}, evaluation_of(*names))
+    story = tell(ReportConfig(**settings), tmp_path)
+    assert (story.agent, story.baseline) == (agent, baseline)
+
+
+def test_the_headline_does_not_claim_what_is_not_clear(tmp_path):
+    write_run(tmp_path, {("prompted", "normal"): answers("rrwwrw"), ("tuned", "normal"): answers("wrrwrr")})
+    run(ReportConfig(), tmp_path)
+    assert "tuned is not clearly different" in page_of(tmp_path)
+
+
+def test_the_page_has_tables_figures_and_samples(folder):
+    run(ReportConfig(), folder)
+    page = page_of(folder)
+    for words in (
+        "What broken tools cost",
+        "By kind of question",
+        "Turns",
+        "Against prompted",
+        "The teacher",
+        "search[It]",
+    ):
+        assert words in page
+    # Noise, kinds of question, turns of three agents, differences, teacher.
+    assert page.count("<svg ") == 7
+
+
+def test_the_page_of_a_single_agent_compares_nothing(tmp_path):
+    run(ReportConfig(), write_run(tmp_path, {("only", "normal"): answers("rw")}, evaluation_of("only")))
+    assert "<h1>only answers 50.0% of world/hop questions right</h1>" in page_of(tmp_path)
+    assert "Against" not in page_of(tmp_path)
+
+
+def test_a_page_without_gold_answers_still_shows_costs(tmp_path):
+    run(ReportConfig(), write_run(tmp_path, {("tuned", "normal"): [trajectory(score=None)]}))
+    assert "no gold answers" in page_of(tmp_path)
+
+
+def test_failures_reflections_and_unread_replies_are_shown(tmp_path):
+    steps = (Step(reply="gibberish", parse_error="no action"), Step(thought="t", reflection="Think again."))
+    failure = Failure(type="ModelError", message="timeout")
+    failed = trajectory(is_right=False, steps=steps, end="failed", answer=None, failure=failure)
+    run(ReportConfig(), write_run(tmp_path, {("tuned", "normal"): [failed]}))
+    for words in ("gibberish", "Think again.", "none (timeout)", "(1 failed)"):
+        assert words in page_of(tmp_path)
+
+
+def test_very_long_texts_are_cut_and_say_so(tmp_path):
+    run(ReportConfig(), write_run(tmp_path, {("tuned", "normal"): [trajectory(steps=(Step(thought="x" * 5000),))]}))
+    assert "… (2,000 more characters)" in page_of(tmp_path)

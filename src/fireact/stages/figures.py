@@ -273,12 +273,12 @@ def _upright_axis(
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About `count` round numbers in equal steps (of 1, 2 or 5 times a power of ten) from below `low` to above `high`.
+    """About `count` round numbers from below `low` to above `high`, in steps of 1, 2 or 5 times a power of ten.
 
     >>> nice_ticks(0, 87)
     [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
     """
-    rough = max(high - low, 1e-9) / count
+    rough = max((high - low) / count, 1.0)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
