@@ -58,6 +58,36 @@ def test_a_kept_prefix_serves_the_next_batch(base):
     assert [reply.text for reply in again] == [reply.text for reply in reversed(first)]
 
 
+def episode(model, starts, turns=3):
+    """The replies of some episodes of several turns, all of them side by side."""
+    prompts = [(Piece(start),) for start in starts]
+    replies = []
+    for turn in range(turns):
+        told = ask(model, [Request(prompt, max_tokens=4 + 3 * turn) for prompt in prompts])
+        replies.append([reply.text for reply in told])
+        seen = [Piece(f"\nObservation: {turn * 'x'} {number}\n") for number in range(len(prompts))]
+        written = [Piece(reply.text, Author.MODEL) for reply in told]
+        prompts = [(*prompt, own, new) for prompt, own, new in zip(prompts, written, seen, strict=True)]
+    return replies
+
+
+@pytest.mark.parametrize("end_of_turn", [False, True])
+def test_what_is_kept_between_turns_changes_no_reply(base, monkeypatch, end_of_turn):
+    config = LocalConfig(path=str(base), end_of_turn=end_of_turn)
+    keeping, forgetful = open_model(config), open_model(config)
+    monkeypatch.setattr(forgetful.decoder, "_keeps", False)
+    starts = [SHARED + text for text in TEXTS] + list(TEXTS)
+    assert episode(keeping, starts) == episode(forgetful, starts)
+    assert keeping.decoder._kept
+
+
+def test_what_is_kept_stays_within_its_bytes(base, monkeypatch):
+    monkeypatch.setattr("fireact.models.local.KEPT_BYTES", 60_000)
+    model = open_model(LocalConfig(path=str(base)))
+    episode(model, TEXTS)
+    assert sum(known.num_bytes for known in model.decoder._kept.values()) <= 60_000
+
+
 def test_small_batches_give_the_same_replies(base):
     whole = ask(open_model(LocalConfig(path=str(base))), [request(text) for text in TEXTS])
     parts = ask(open_model(LocalConfig(path=str(base), batch_size=2)), [request(text) for text in TEXTS])

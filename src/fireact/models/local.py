@@ -1,9 +1,11 @@
 """Local models: many requests decoded together by a Hugging Face causal language model, with or without LoRA.
 
-Requests that wait at the same moment make one left-padded batch, those of like lengths together. What all rows of a
-batch begin with (a few-shot prompt) is read once and kept for the next batch. A row leaves the batch when it writes
-its end token, a stop string or its last allowed token. Greedy replies do not depend on the batch; sampled ones draw
-from a generator of their own, seeded by the request.
+Requests that wait at the same moment make one left-padded batch, those of like lengths together. A row leaves the batch
+when it writes its end token, a stop string or its last allowed token. Greedy replies do not depend on the batch;
+sampled ones draw from a generator of their own, seeded by the request.
+
+What has been read is not read again: the keys and values of an episode are kept until its next turn, which begins with
+the same tokens, and those of what all first turns begin with (a few-shot prompt) for as long as the model lives.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +31,9 @@ from fireact.models import Reply, Request
 from fireact.models.weights import LocalConfig, find_weights, read_adapter_card
 
 SHORTEST_PREFIX = 32
-"""Tokens that a batch must have in common before reading them once is worth the copies."""
+"""Tokens that first turns must have in common before reading them once is worth the copies."""
+KEPT_BYTES = 2**30
+"""Of keys and values that wait for the next turns of their episodes; beyond it, the oldest are dropped."""
 
 
 class LocalModel:
@@ -47,11 +52,13 @@ class LocalModel:
 
     async def reply(self, request: Request) -> Reply:
         """Wait for a place in a batch, and for the batch."""
-        ids = piece_tokens(request.pieces, self.tokenizer, end_of_turn=self.end_of_turn).ids
+        tokens = piece_tokens(request.pieces, self.tokenizer, end_of_turn=self.end_of_turn)
+        ids = tokens.ids
         room = self.decoder.context - len(ids)
         if room < 1:
             raise ModelError(f"the prompt has {len(ids)} tokens, the context of {self.name} {self.decoder.context}")
-        row = Row(ids, request.stop, min(room, request.max_tokens), request.temperature, request.seed)
+        limit = min(room, request.max_tokens)
+        row = Row(ids, tokens.starts, request.stop, limit, request.temperature, request.seed)
         waiting = _Waiting(row, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._worker is None or self._worker.done():
@@ -106,6 +113,8 @@ class Row:
     """One request as the decoder sees it."""
 
     ids: tuple[int, ...]
+    starts: tuple[int, ...]
+    """Where the pieces of the prompt begin: the prompts of earlier turns end at some of these places."""
     stop: tuple[str, ...]
     max_tokens: int
     temperature: float
@@ -123,6 +132,27 @@ class _Writing:
     ids: list[int] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Known:
+    """Tokens whose keys and values are known."""
+
+    ids: tuple[int, ...]
+    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+    """Keys and values of each layer, (heads, ids, size)."""
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(keys.nbytes + values.nbytes for keys, values in self.layers)
+
+    def first(self, length: int) -> Known:
+        """Of the first so many tokens alone."""
+        layers = tuple((keys[:, :length], values[:, :length]) for keys, values in self.layers)
+        return Known(self.ids[:length], layers)
+
+
+NOTHING_KNOWN = Known((), ())
+
+
 class Decoder:
     """Rows of tokens -> replies, with one model. Not for use by two threads at once."""
 
@@ -131,7 +161,10 @@ class Decoder:
         self.tokenizer = tokenizer
         self.context = int(getattr(model.config, "max_position_embeddings", None) or 2**31)
         self._ends = _end_tokens(model, tokenizer)
-        self._prefix: tuple[tuple[int, ...], Cache] | None = None
+        self._kept: OrderedDict[tuple[int, ...], Known] = OrderedDict()
+        self._kept_bytes = 0
+        self._prefix = NOTHING_KNOWN
+        self._keeps = _attends_to_all(model.config)
         self._closers: dict[tuple[str, ...], frozenset[int]] = {}
 
     @torch.inference_mode()
@@ -146,14 +179,15 @@ class Decoder:
 
     def _write(self, rows: Sequence[Row]) -> list[_Writing]:
         """All rows with the tokens they wrote, in the order in which they were done."""
-        prefix = _common_prefix([row.ids for row in rows])
-        cache, num_shared = self._read_prefix(prefix, len(rows))
-        rests = [row.ids[num_shared:] for row in rows]
+        knowns = self._known(rows)
+        cache, before = self._assemble(knowns)
+        rests = [row.ids[len(known.ids) :] for row, known in zip(rows, knowns, strict=True)]
         longest = max(map(len, rests))
         pad = self._ends[0] if self._ends else 0
         ids = self._tensor([[pad] * (longest - len(rest)) + list(rest) for rest in rests])
-        mask = self._tensor([[1] * num_shared + [0] * (longest - len(rest)) + [1] * len(rest) for rest in rests])
-        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, num_shared:]
+        after = self._tensor([[0] * (longest - len(rest)) + [1] * len(rest) for rest in rests])
+        mask = torch.cat([before, after], dim=1)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, before.shape[1] :]
         active = [_Writing(row, index, self._generator(row)) for index, row in enumerate(rows)]
         done: list[_Writing] = []
         while True:
@@ -168,7 +202,9 @@ class Decoder:
             for writing, token in zip(active, self._choose(logits, active), strict=True):
                 writing.ids.append(token)
             keep = [place for place, writing in enumerate(active) if not self._is_done(writing)]
-            done += [writing for place, writing in enumerate(active) if place not in set(keep)]
+            for place in sorted(set(range(len(active))) - set(keep)):
+                self._keep(active[place], cache, place, mask[place].bool())
+                done.append(active[place])
             if not keep:
                 return done
             positions = positions[:, -1:] + 1
@@ -180,21 +216,64 @@ class Decoder:
             ids = self._tensor([[writing.ids[-1]] for writing in active])
             mask = torch.cat([mask, mask.new_ones(len(active), 1)], dim=1)
 
-    def _read_prefix(self, prefix: tuple[int, ...], num_rows: int) -> tuple[Cache, int]:
-        """A cache for so many rows that holds what they share, and how many tokens that is."""
-        if num_rows == 1 or len(prefix) < SHORTEST_PREFIX:
-            return new_cache(self.model.config), 0
-        known = self._prefix[0] if self._prefix else ()
-        if not (known == prefix[: len(known)] and len(known) > 0.8 * len(prefix)):
-            cache = new_cache(self.model.config)
-            self.model(input_ids=self._tensor([list(prefix)]), past_key_values=cache, use_cache=True, logits_to_keep=1)
-            self._prefix, known = (prefix, cache), prefix
-        assert self._prefix is not None
+    def _known(self, rows: Sequence[Row]) -> list[Known]:
+        """For each row what is already known of it: its earlier turns, or else what all first turns begin with."""
+        if not self._keeps:
+            return [NOTHING_KNOWN] * len(rows)
+        earlier = [self._take(row) for row in rows]
+        firsts = [row.ids for row, known in zip(rows, earlier, strict=True) if known is None]
+        if firsts:
+            self._read_prefix(_common_prefix(firsts) if len(firsts) > 1 else ())
+        return [known or self._shared(row) for row, known in zip(rows, earlier, strict=True)]
+
+    def _shared(self, row: Row) -> Known:
+        """The common beginning of first turns, where the row has it and goes on."""
+        length = len(self._prefix.ids)
+        return self._prefix if length < len(row.ids) and row.ids[:length] == self._prefix.ids else NOTHING_KNOWN
+
+    def _take(self, row: Row) -> Known | None:
+        """What was kept of the last turn of the row's episode, as far as the row begins with it."""
+        for start in reversed(row.starts):
+            known = self._kept.pop(row.ids[:start], None)
+            if known is not None:
+                self._kept_bytes -= known.num_bytes
+                return known.first(len(_common_prefix([known.ids, row.ids])))
+        return None
+
+    def _keep(self, writing: _Writing, cache: Cache, place: int, is_there: torch.Tensor) -> None:
+        """Keep what a finished row has read and written, but for its last token, under the row's prompt."""
+        if not self._keeps:
+            return
+        layers = tuple((layer.keys[place][:, is_there], layer.values[place][:, is_there]) for layer in cache.layers)
+        known = Known((*writing.row.ids, *writing.ids[:-1]), layers)
+        self._kept[writing.row.ids] = known
+        self._kept_bytes += known.num_bytes
+        while self._kept_bytes > KEPT_BYTES:
+            self._kept_bytes -= self._kept.popitem(last=False)[1].num_bytes
+
+    def _read_prefix(self, prefix: tuple[int, ...]) -> None:
+        """Read what first turns have in common, unless nearly all of it is known."""
+        known = self._prefix.ids
+        if len(prefix) < SHORTEST_PREFIX or (known == prefix[: len(known)] and len(known) > 0.8 * len(prefix)):
+            return
         cache = new_cache(self.model.config)
-        for number, layer in enumerate(self._prefix[1].layers):
-            shape = (num_rows, -1, -1, -1)
-            cache.update(layer.keys.expand(shape), layer.values.expand(shape), number)
-        return cache, len(known)
+        self.model(input_ids=self._tensor([list(prefix)]), past_key_values=cache, use_cache=True, logits_to_keep=1)
+        self._prefix = Known(prefix, tuple((layer.keys[0], layer.values[0]) for layer in cache.layers))
+
+    def _assemble(self, knowns: Sequence[Known]) -> tuple[Cache, torch.Tensor]:
+        """A cache that holds what is known of each row, padded on the left, and where it is padded (rows, known)."""
+        cache = new_cache(self.model.config)
+        width = max(len(known.ids) for known in knowns)
+        mask = self._tensor([[0] * (width - len(known.ids)) + [1] * len(known.ids) for known in knowns])
+        longest = max(knowns, key=lambda known: len(known.ids))
+        for number, (like, _) in enumerate(longest.layers):
+            for_all = like.new_zeros(2, len(knowns), like.shape[0], width, like.shape[-1])
+            for place, known in enumerate(knowns):
+                if known.ids:
+                    for kind in (0, 1):
+                        for_all[kind, place, :, width - len(known.ids) :] = known.layers[number][kind]
+            cache.update(for_all[0], for_all[1], number)
+        return cache, mask
 
     def _choose(self, logits: torch.Tensor, active: Sequence[_Writing]) -> list[int]:
         """The next token of each row; `logits` is (rows, vocabulary)."""
@@ -270,10 +349,13 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no typ
 
 def new_cache(config: Any) -> Cache:
     """An empty cache: roomy where all layers attend to everything, else what transformers makes for the model."""
+    return Cache(layer_class_to_replicate=RoomyLayer) if _attends_to_all(config) else DynamicCache(config=config)
+
+
+def _attends_to_all(config: Any) -> bool:
+    """Whether every layer attends to everything before, so that keys and values can be cut and joined at will."""
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds == {"full_attention"} and getattr(config, "sliding_window", None) is None:
-        return Cache(layer_class_to_replicate=RoomyLayer)
-    return DynamicCache(config=config)
+    return kinds == {"full_attention"} and getattr(config, "sliding_window", None) is None
 
 
 def _common_prefix(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

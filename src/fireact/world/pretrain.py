@@ -1,9 +1,9 @@
 """Pretrain the base model of the embedded world: `python -m fireact.world.pretrain --out FOLDER`.
 
-Makes the tokenizer, then trains a small Llama on the text of `text.py` in two phases: short windows, then windows
-longer than any prompt that the demo sends. Everything follows from the seed; a killed run goes on from its last
-checkpoint. At the end the folder holds bf16 safetensors, the tokenizer and a model card, ready to be shipped as
-`world/base`.
+Makes the tokenizer, then trains a small Llama on the text of `text.py` in phases: short windows, then windows longer
+than any prompt that the demo sends, then the same with more and longer episodes. Everything follows from the seed; a
+killed run goes on from its last checkpoint. At the end the folder holds bf16 safetensors, the tokenizer and a model
+card, ready to be shipped as `world/base`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import multiprocessing
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from fireact.world.text import SHARES, document
+from fireact.world.text import DOCUMENTS, EARLY, LATE, document
 
 START, END = "<|start|>", "<|end|>"
 SHARD_TOKENS = 500_000
@@ -34,11 +35,13 @@ SHARD_TOKENS = 500_000
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training with windows of one length."""
+    """A stretch of training with windows of one length. Its tokens are a whole number of batches."""
 
     window: int
     batch: int
     tokens: int
+    late: bool = False
+    """Which of the two mixtures of text it reads."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +60,30 @@ class Recipe:
     """Learning rate of AdamW, which trains embeddings and norms."""
     warmup_tokens: int = 390_000
     decay_share: float = 0.35
-    phases: tuple[Phase, ...] = (Phase(512, 16, 12_000_000), Phase(1280, 6, 3_000_000))
+    """Of the early tokens, in which the rates fall from their peak to a hundredth."""
+    late_peak: float = 0.4
+    """To which the rates rise again for the late tokens, as a share of the first peak; then they fall to the end."""
+    phases: tuple[Phase, ...] = (
+        Phase(512, 16, 12_001_280),
+        Phase(1280, 6, 3_002_880),
+        Phase(1280, 6, 5_099_520, late=True),
+    )
 
     @property
     def tokens(self) -> int:
         return sum(phase.tokens for phase in self.phases)
 
+    @property
+    def early_tokens(self) -> int:
+        return sum(phase.tokens for phase in self.phases if not phase.late)
 
-def documents(seed: int | str) -> Iterator[tuple[str, str]]:
-    """Endless (kind, text), with kinds in the shares of the text."""
+
+def documents(seed: int | str, shares: Mapping[str, float] = EARLY) -> Iterator[tuple[str, str]]:
+    """Endless (kind, text), with kinds in their shares."""
     rng = random.Random(f"pretrain {seed}")
-    written = dict.fromkeys(SHARES, 0)
+    written = dict.fromkeys(shares, 0)
     while True:
-        kind = min(SHARES, key=lambda name: (written[name] + 1) / SHARES[name])
+        kind = min(shares, key=lambda name: (written[name] + 1) / shares[name])
         text = document(kind, rng)
         written[kind] += len(text)
         yield kind, text
@@ -93,12 +107,12 @@ def make_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=START, eos_token=END, pad_token=END)
 
 
-def make_shard(tokenizer_file: str, seed: int, index: int) -> np.ndarray:
+def make_shard(tokenizer_file: str, seed: str, index: int, shares: Mapping[str, float]) -> np.ndarray:
     """The token ids of one shard, a pure function of its arguments."""
     tokenizer = Tokenizer.from_file(tokenizer_file)
     start, end = tokenizer.encode(START).ids[0], tokenizer.encode(END).ids[0]
     ids: list[int] = []
-    source = documents(f"{seed}/{index}")
+    source = documents(f"{seed}/{index}", shares)
     while len(ids) < SHARD_TOKENS:
         batch = [next(source)[1] for _ in range(200)]
         for encoding in tokenizer.encode_batch(batch, add_special_tokens=False):
@@ -109,14 +123,21 @@ def make_shard(tokenizer_file: str, seed: int, index: int) -> np.ndarray:
 class Stream:
     """Windows of tokens from numbered shards; the next shard is made while this one is read."""
 
-    def __init__(self, tokenizer_file: Path, recipe: Recipe, position: int) -> None:
-        self.arguments = (str(tokenizer_file), recipe.seed)
+    def __init__(self, tokenizer_file: Path, seed: str, shares: Mapping[str, float], position: int) -> None:
         # A forked child of a process with tokenizer threads can hang.
         self.pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        self.make = partial(make_shard, str(tokenizer_file), seed, shares=shares)
         self.position = position
         self.shard = position // SHARD_TOKENS
-        self.current = make_shard(*self.arguments, self.shard)
-        self.coming = self.pool.submit(make_shard, *self.arguments, self.shard + 1)
+        self.current = self.make(self.shard)
+        self.coming = self.pool.submit(self.make, self.shard + 1)
+
+    @staticmethod
+    def at(tokenizer_file: Path, recipe: Recipe, seen: int) -> Stream:
+        """The stream of the part, early or late, in which so many tokens have been seen."""
+        if seen < recipe.early_tokens:
+            return Stream(tokenizer_file, f"{recipe.seed}", EARLY, seen)
+        return Stream(tokenizer_file, f"late {recipe.seed}", LATE, seen - recipe.early_tokens)
 
     def take(self, count: int) -> torch.Tensor:
         """The next so many tokens."""
@@ -135,7 +156,10 @@ class Stream:
     def _advance(self) -> None:
         self.shard += 1
         self.current = self.coming.result()
-        self.coming = self.pool.submit(make_shard, *self.arguments, self.shard + 1)
+        self.coming = self.pool.submit(self.make, self.shard + 1)
+
+    def close(self) -> None:
+        self.pool.shutdown(cancel_futures=True)
 
 
 def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -168,10 +192,13 @@ def make_optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim
 
 
 def rate_factor(recipe: Recipe, seen: int) -> float:
-    """Linear warm-up, constant, linear decay to a hundredth; by tokens seen."""
+    """By tokens seen: linear warm-up, constant, linear decay to a hundredth; then the late peak and linear decay."""
+    early = recipe.early_tokens
+    if seen >= early:
+        return recipe.late_peak * max(0.01, 1 - (seen - early) / (recipe.tokens - early))
     if seen < recipe.warmup_tokens:
         return seen / recipe.warmup_tokens
-    return min(1.0, max(0.01, (1 - seen / recipe.tokens) / recipe.decay_share))
+    return min(1.0, max(0.01, (1 - seen / early) / recipe.decay_share))
 
 
 def phase_at(recipe: Recipe, seen: int) -> Phase | None:
@@ -190,14 +217,14 @@ def loss_of(model: Any, ids: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
 
 
-def train(recipe: Recipe, folder: Path, *, save_every: int) -> LlamaForCausalLM:
-    """Train to the end of the recipe, from the last checkpoint if there is one."""
+def train(recipe: Recipe, folder: Path, *, save_every: int) -> tuple[LlamaForCausalLM, float]:
+    """Train to the end of the recipe, from the last checkpoint if there is one; also the seconds that took in all."""
     tokenizer = make_tokenizer(recipe)
     tokenizer.save_pretrained(folder)
     model = make_model(recipe, tokenizer)
     optimizers = make_optimizers(model, recipe)
-    seen = _restore(folder, recipe, model, optimizers)
-    stream = Stream(folder / "tokenizer.json", recipe, seen)
+    seen, seconds = _restore(folder, recipe, model, optimizers)
+    stream = Stream.at(folder / "tokenizer.json", recipe, seen)
     begun, begun_at, step = time.time(), seen, 0
     while phase := phase_at(recipe, seen):
         ids = stream.take(phase.batch * phase.window).view(phase.batch, phase.window)
@@ -211,23 +238,32 @@ def train(recipe: Recipe, folder: Path, *, save_every: int) -> LlamaForCausalLM:
             optimizer.zero_grad()
         seen += ids.numel()
         step += 1
+        if seen == recipe.early_tokens:
+            stream.close()
+            stream = Stream.at(folder / "tokenizer.json", recipe, seen)
         if step % 25 == 0:
             speed = (seen - begun_at) / (time.time() - begun)
             print(
                 f"{seen / 1e6:.2f} M tokens, loss {loss.item():.3f}, {speed:.0f} tokens/s", file=sys.stderr, flush=True
             )
         if step % save_every == 0:
-            _save(folder, recipe, model, optimizers, seen)
-    stream.pool.shutdown(cancel_futures=True)
-    return model
+            _save(folder, recipe, model, optimizers, seen, seconds + time.time() - begun)
+    stream.close()
+    return model, seconds + time.time() - begun
 
 
 def _save(
-    folder: Path, recipe: Recipe, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], seen: int
+    folder: Path,
+    recipe: Recipe,
+    model: LlamaForCausalLM,
+    optimizers: list[torch.optim.Optimizer],
+    seen: int,
+    seconds: float,
 ) -> None:
     state = {
         "recipe": json.dumps(asdict(recipe)),
         "seen": seen,
+        "seconds": seconds,
         "model": model.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
@@ -235,25 +271,27 @@ def _save(
     (folder / "checkpoint.new").replace(folder / "checkpoint.pt")
 
 
-def _restore(folder: Path, recipe: Recipe, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer]) -> int:
-    """Load the last checkpoint, if any, and return the tokens seen."""
+def _restore(
+    folder: Path, recipe: Recipe, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer]
+) -> tuple[int, float]:
+    """Load the last checkpoint, if any, and return the tokens seen and the seconds spent."""
     path = folder / "checkpoint.pt"
     if not path.exists():
-        return 0
+        return 0, 0.0
     state = torch.load(path, weights_only=True)
     if state["recipe"] != json.dumps(asdict(recipe)):
         raise SystemExit(f"{path}: made by another recipe; use another --out or delete it")
     model.load_state_dict(state["model"])
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
-    return int(state["seen"])
+    return int(state["seen"]), float(state["seconds"])
 
 
 @torch.inference_mode()
 def loss_by_kind(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> dict[str, float]:
     """Mean loss on unseen documents of each kind, in nats for each token."""
     losses = {}
-    for kind in SHARES:
+    for kind in DOCUMENTS:
         rng = random.Random(f"held out {kind}")
         ids: list[int] = []
         while len(ids) < 16 * 513:
@@ -273,8 +311,9 @@ the student of the demo and of the tests; it knows nothing of the real world.
 | seed | {seed} |
 | shape | {layers} layers, width {hidden}, {heads} heads, inner width {intermediate}, vocabulary {vocabulary} |
 | tokens | {tokens:,} ({phases}) |
-| optimisers | Muon {matrix_rate} (matrices), AdamW {vector_rate} (the rest); decay over the last {decay_share:.0%} |
-| shares of the text | {shares} |
+| optimisers | Muon (matrices) and AdamW (the rest), both {matrix_rate} at the peak |
+| schedule | decay over the last {decay_share:.0%} of the early tokens; late from {late_peak:.0%} of the peak to 0 |
+| text | {early}; late: {late} |
 | final loss on unseen documents (nats/token) | {losses} |
 | seconds | {seconds:.0f} (2 cores, bf16) |
 | weights | bf16 safetensors, SHA-256 `{digest}` |
@@ -285,6 +324,10 @@ gives the same text and order; the last bits of the weights depend on the machin
 """
 
 
+def _describe(phase: Phase) -> str:
+    return f"{phase.tokens:,} in windows of {phase.window}{', late' if phase.late else ''}"
+
+
 def export(model: LlamaForCausalLM, folder: Path, recipe: Recipe, seconds: float) -> None:
     """Write weights in bf16 and the model card."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
@@ -292,11 +335,11 @@ def export(model: LlamaForCausalLM, folder: Path, recipe: Recipe, seconds: float
     model.to(torch.bfloat16).save_pretrained(folder)
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     card = CARD.format(
-        **asdict(recipe)
-        | {"phases": ", ".join(f"{phase.tokens:,} in windows of {phase.window}" for phase in recipe.phases)},
+        **asdict(recipe) | {"phases": ", ".join(_describe(phase) for phase in recipe.phases)},
         tokens=recipe.tokens,
         parameters=sum(weight.numel() for weight in model.parameters()),
-        shares=", ".join(f"{kind} {share:.0%}" for kind, share in SHARES.items()),
+        early=", ".join(f"{kind} {share:.0%}" for kind, share in EARLY.items()),
+        late=", ".join(f"{kind} {share:.0%}" for kind, share in LATE.items()),
         losses=", ".join(f"{kind} {loss}" for kind, loss in losses.items()),
         seconds=seconds,
         digest=digest,
@@ -305,24 +348,25 @@ def export(model: LlamaForCausalLM, folder: Path, recipe: Recipe, seconds: float
     print(json.dumps({"losses": losses, "sha256": digest, "seconds": round(seconds)}))
 
 
+def _shorter(phase: Phase, share: float) -> Phase:
+    """The same phase with a share of its batches, at least one."""
+    batches = max(1, round(share * phase.tokens / (phase.window * phase.batch)))
+    return replace(phase, tokens=batches * phase.window * phase.batch)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--millions", type=float, nargs=2, help="tokens of the two phases, in millions")
+    parser.add_argument("--share", type=float, default=1.0, help="train on this share of the tokens only, to try it")
     parser.add_argument("--save-every", type=int, default=250, help="steps between checkpoints")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     recipe = Recipe(seed=options.seed)
-    if options.millions:
-        phases = tuple(
-            Phase(phase.window, phase.batch, int(millions * 1e6))
-            for phase, millions in zip(recipe.phases, options.millions, strict=True)
-        )
-        recipe = Recipe(seed=options.seed, phases=phases)
-    begun = time.time()
-    model = train(recipe, options.out, save_every=options.save_every)
-    export(model, options.out, recipe, time.time() - begun)
+    if options.share != 1.0:
+        recipe = replace(recipe, phases=tuple(_shorter(phase, options.share) for phase in recipe.phases))
+    model, seconds = train(recipe, options.out, save_every=options.save_every)
+    export(model, options.out, recipe, seconds)
 
 
 if __name__ == "__main__":

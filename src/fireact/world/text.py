@@ -6,6 +6,7 @@
     episodes    k-shot episodes of search and answer over fresh worlds of the practice schema, each document with
                 its own words for question, thought, action and observation, its own tools and its own brackets
     drills      comparing numbers, and telling whether a page is about what was asked
+    transcripts longer k-shot episodes, with comparisons, more ways to think aloud, and searches that fail
 
 No document holds a question of any task's test split or a page of an obscure entity.
 """
@@ -23,8 +24,9 @@ from fireact.world.pages import Entity, World, page_text, state
 from fireact.world.questions import CHAINS, COUNTS, ask, follow, mention, questions, split_of
 from fireact.world.schema import PRACTICE, WORLD, Schema
 
-SHARES = {"pages": 0.10, "recall": 0.12, "reading": 0.40, "episodes": 0.30, "drills": 0.08}
-"""Shares of the characters of the text."""
+EARLY = {"pages": 0.10, "recall": 0.12, "reading": 0.40, "episodes": 0.30, "drills": 0.08}
+LATE = {"pages": 0.08, "recall": 0.10, "reading": 0.30, "transcripts": 0.46, "drills": 0.06}
+"""Shares of the characters of the text, in the early and the late part of pretraining."""
 
 QUESTION_LABELS = ("Question", "Q", "Task", "Problem", "Query", "Ask")
 THOUGHT_LABELS = ("Thought", "Think", "Reasoning", "Plan", "Note", "Idea", "Reason")
@@ -39,7 +41,7 @@ FAILED_SHARE = 0.05
 
 
 def document(kind: str, rng: random.Random) -> str:
-    """One document of a kind in `SHARES`."""
+    """One document of a kind in `DOCUMENTS`."""
     return DOCUMENTS[kind](rng)
 
 
@@ -291,6 +293,60 @@ def _round(form: Form, thought: str, action: str, observation: str | None) -> li
     return lines
 
 
+LONGER_PLANS = (
+    "First, the page of {s}.", "I will check {s} now.", "Perhaps {s} tells more.", "We must know more of {s}.",
+    "I go on to {s}.", "My next stop is {s}.", "It would help to read about {s}.", "I want to see {s}.",
+    "Time to open {s}.", "Then comes {s}.", "One has to find {s}.", "Let us read {s}.", "Now {s} is what I want.",
+    "The first thing is to find {s}.", "So on to {s}.", "What does the page of {s} say?", "I do not know {s} yet.",
+    "To go on, I open {s}.", "Next to read: {s}.", "Maybe I should begin with {s}.", "{s} is the one to find.",
+    "To answer, one must know {s}.", "I need what stands about {s}.", "Let me look for {s}.", "This asks about {s}.",
+)  # fmt: skip
+LONGER_ENDS = (
+    "I am done: {v}.", "This gives {v}.", "Hence {v}.", "The result must be {v}.", "Now I know that it is {v}.",
+    "It follows that it is {v}.", "With that, I can say {v}.", "All found, it is {v}.",
+)  # fmt: skip
+FAILURES = ("None", "nothing", "no page", "not found")
+AGAINS = ("Nothing there, I try {s}.", "No luck, once more {s}.", "It was not found, so {s} again.")
+ASTRAY = ("This shows {t}, which is not {s}. Again {s}.", "Here is {t} instead of {s}. I try {s}.",
+          "I asked for {s} and got {t}, so {s} once more.")  # fmt: skip
+
+
+def transcripts_document(rng: random.Random) -> str:
+    """Three to seven longer episodes in one form, over one practice world."""
+    world = fresh_world(PRACTICE, rng, size=3)
+    form = Form.draw(rng)
+    failing = rng.choice((0.0, 0.15, 0.4))
+    return "\n\n".join(_transcript(world, form, failing, rng) for _ in range(rng.randint(3, 7)))
+
+
+def _transcript(world: World, form: Form, failing: float, rng: random.Random) -> str:
+    exercise = _exercise(world, rng)
+    is_comparison = len(exercise.chain) == 2 and exercise.chain[1].subject != exercise.chain[0].value
+    lines = [f"{form.question}: {exercise.text}"]
+    known = ""
+    for fact in exercise.chain:
+        call = form.call(form.search, fact.subject)
+        plan = f"{known} {rng.choice(LONGER_PLANS).format(s=fact.subject)}".strip()
+        while rng.random() < failing:
+            seen, again = _failure(world, fact.subject, rng)
+            lines += _round(form, plan, call, seen)
+            plan = again
+        lines += _round(form, plan, call, page_text(world.by_name[fact.subject], rng))
+        known = _statement(world, fact, rng)
+    end = rng.choice(LONGER_ENDS).format(v=exercise.answer)
+    thought = f"{exercise.thought if is_comparison else known} {end}"
+    lines += _round(form, thought, form.call(form.finish, exercise.answer), None)
+    return "\n".join(lines)
+
+
+def _failure(world: World, wanted: str, rng: random.Random) -> tuple[str, str]:
+    """What a failed search shows, nothing or a wrong page, and what to think of it."""
+    if rng.random() < 0.5:
+        return rng.choice(FAILURES), rng.choice(AGAINS).format(s=wanted)
+    other = rng.choice([entity for entity in world.entities if entity.name != wanted])
+    return page_text(other, rng), rng.choice(ASTRAY).format(s=wanted, t=other.name)
+
+
 def drills_document(rng: random.Random) -> str:
     """Several small exercises."""
     return "\n".join(rng.choice((_years_drill, _match_drill))(rng) for _ in range(rng.randint(3, 8)))
@@ -334,4 +390,5 @@ DOCUMENTS: dict[str, Callable[[random.Random], str]] = {
     "reading": reading_document,
     "episodes": episodes_document,
     "drills": drills_document,
+    "transcripts": transcripts_document,
 }
