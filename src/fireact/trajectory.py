@@ -81,7 +81,7 @@ class Usage(Record):
     tokens_out: int = 0
     """Tokens the model wrote."""
     seconds: float = 0.0
-    """Wall-clock seconds spent waiting for the model."""
+    """Seconds the model worked; where requests are answered in batches, each has an equal share of its batch."""
     dollars: float | None = None
     """None where no price is known."""
 

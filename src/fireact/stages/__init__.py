@@ -64,7 +64,7 @@ class Recipe(Config):
         if isinstance(section, EvaluateConfig):
             return section.model_copy(update={"agents": tuple(_seeded(agent, self.seed) for agent in section.agents)})
         if isinstance(section, MixConfig) and self.evaluate is not None:
-            section = section.model_copy(update={"test": self.evaluate.tasks})
+            section = section.model_copy(update={"test": tuple(chosen.question_set for chosen in self.evaluate.tasks)})
         return _seeded(section, self.seed)
 
     def resolved(self) -> Recipe:

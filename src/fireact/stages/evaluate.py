@@ -76,14 +76,33 @@ class AgentConfig(AgentSettings):
     method: MethodConfig
 
 
+class TestSet(QuestionSet):
+    """Questions that every agent is asked."""
+
+    __test__ = False
+    noises: tuple[Noise, ...] | None = Field(None, min_length=1)
+    """For these questions only; those of the whole section where None."""
+
+    @property
+    def question_set(self) -> QuestionSet:
+        """Which questions are meant, and nothing else."""
+        return QuestionSet(**{name: getattr(self, name) for name in QuestionSet.model_fields})
+
+
 class EvaluateConfig(Config):
     """Which agents are compared, and on what."""
 
     agents: tuple[AgentConfig, ...] = Field(min_length=1)
-    tasks: tuple[QuestionSet, ...] = Field(min_length=1)
+    tasks: tuple[TestSet, ...] = Field(min_length=1)
     noises: tuple[Noise, ...] = Field((None,), min_length=1)
     concurrency: int = Field(64, ge=1)
     """Episodes at once."""
+
+    @property
+    def all_noises(self) -> tuple[Noise, ...]:
+        """Every noise that some questions meet, after clean tools, which agents without tools have in any case."""
+        own = (noise for chosen in self.tasks for noise in chosen.noises or ())
+        return tuple({noise_name(noise): noise for noise in (None, *self.noises, *own)}.values())
 
     @field_validator("agents")
     @classmethod
@@ -144,7 +163,7 @@ def run(config: EvaluateConfig, folder: Path) -> Summary:
 
 async def _ask(agent: AgentConfig, config: EvaluateConfig, folder: Path) -> None:
     """Put all questions to one agent, all its cells in one rollout so that the model always has enough to do."""
-    own = _cells_of(agent, config)
+    own = cells_of(agent, config)
     done = frozenset[str]().union(*(finished_ids(cell.path(folder)) for cell in own))
     if len(done) == sum(len(open_questions(cell.chosen)) for cell in own):
         return
@@ -180,9 +199,14 @@ def _episodes(cell: Cell, model: Model) -> Iterator[Episode]:
     )
 
 
-def _cells_of(agent: AgentConfig, config: EvaluateConfig) -> list[Cell]:
-    noises = config.noises if _uses_tools(agent, config) else (None,)
-    return [Cell(agent, noise, chosen) for noise in noises for chosen in config.tasks]
+def cells_of(agent: AgentConfig, config: EvaluateConfig) -> list[Cell]:
+    """All that one agent is asked."""
+    uses_tools = _uses_tools(agent, config)
+    return [
+        Cell(agent, noise, chosen)
+        for chosen in config.tasks
+        for noise in ((chosen.noises or config.noises) if uses_tools else (None,))
+    ]
 
 
 def _distinct(values: tuple[T, ...], kind: str, name: Callable[[T], str]) -> tuple[T, ...]:
@@ -213,5 +237,5 @@ def _refuse_trained_questions(config: EvaluateConfig, folder: Path) -> None:
 
 
 def _trajectories(agent: AgentConfig, config: EvaluateConfig, folder: Path) -> Iterator[Trajectory]:
-    for cell in _cells_of(agent, config):
+    for cell in cells_of(agent, config):
         yield from read(cell.path(folder), Trajectory)

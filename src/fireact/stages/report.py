@@ -119,8 +119,7 @@ def read_evaluation(folder: Path) -> tuple[EvaluateConfig, tuple[Cell, ...]]:
     """
     path = output(folder, "evaluate") / "config.json"
     config = validate(read_json(path).get("config"), EvaluateConfig, where=str(path))
-    # An agent without tools is asked with normal ones whether or not the recipe lists them.
-    noises = dict.fromkeys((NORMAL, *map(noise_name, config.noises)))
+    noises = [noise_name(noise) for noise in config.all_noises]
     cells = tuple(
         Cell(agent.name, noise, chosen.task, chosen.split, outcomes)
         for chosen in config.tasks

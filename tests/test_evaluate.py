@@ -1,0 +1,66 @@
+"""stages/evaluate.py: which cells a recipe makes."""
+
+import pytest
+
+from fireact.config import validate
+from fireact.errors import ConfigError
+from fireact.stages.evaluate import EvaluateConfig, cells_of, noise_name
+
+AGENTS = [
+    {"name": "io", "model": {"kind": "oracle"}, "method": {"kind": "io"}},
+    {"name": "react", "model": {"kind": "oracle"}, "method": {"kind": "react"}},
+]
+
+
+def config(**values) -> EvaluateConfig:
+    tasks = [{"task": "world/hop", "split": "test", "num_questions": 5}]
+    return validate({"agents": AGENTS, "tasks": tasks, **values}, EvaluateConfig, where="recipe")
+
+
+def names(chosen: EvaluateConfig) -> list[tuple[str, str, str]]:
+    cells = [cell for agent in chosen.agents for cell in cells_of(agent, chosen)]
+    return [(cell.agent.name, noise_name(cell.noise), cell.chosen.task) for cell in cells]
+
+
+def test_an_agent_without_tools_meets_no_noise():
+    assert names(config(noises=["normal", "none"])) == [
+        ("io", "normal", "world/hop"),
+        ("react", "normal", "world/hop"),
+        ("react", "none", "world/hop"),
+    ]
+
+
+def test_questions_may_have_noises_of_their_own():
+    hop = {"task": "world/hop", "split": "test"}
+    compose = {"task": "world/compose", "split": "test", "noises": ["normal"]}
+    chosen = config(agents=AGENTS[1:], tasks=[hop, compose], noises=["none", {"kind": "random", "p": 0.2}])
+    assert names(chosen) == [
+        ("react", "none", "world/hop"),
+        ("react", "random-0.2", "world/hop"),
+        ("react", "normal", "world/compose"),
+    ]
+    assert [noise_name(noise) for noise in chosen.all_noises] == ["normal", "none", "random-0.2"]
+
+
+def test_the_questions_alone_are_what_mix_must_keep_out():
+    chosen = config(tasks=[{"task": "world/hop", "split": "test", "num_questions": 5, "noises": ["none"]}])
+    assert chosen.tasks[0].question_set.model_dump() == {
+        "task": "world/hop",
+        "split": "test",
+        "num_questions": 5,
+        "skip": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"agents": [AGENTS[0], AGENTS[0]]}, "the agent 'io' stands 2 times"),
+        ({"noises": ["none", "none"]}, "the noise 'none' stands 2 times"),
+        ({"noises": ["rain"]}, "unknown noise 'rain'"),
+        ({"tasks": [{"task": "world/hip", "split": "test"}]}, "unknown task 'world/hip'"),
+    ],
+)
+def test_mistakes_are_named(values, words):
+    with pytest.raises(ConfigError, match=words):
+        config(**values)
