@@ -27,7 +27,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from fireact.world.text import DOCUMENTS, EARLY, LATE, document
+from fireact.world.text import DOCUMENTS, MIXTURES, document
 
 START, END = "<|start|>", "<|end|>"
 SHARD_TOKENS = 500_000
@@ -35,13 +35,15 @@ SHARD_TOKENS = 500_000
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training with windows of one length. Its tokens are a whole number of batches."""
+    """A stretch of training in which little changes. Its tokens are a whole number of batches."""
 
     window: int
     batch: int
     tokens: int
-    late: bool = False
-    """Which of the two mixtures of text it reads."""
+    text: str
+    """A name in `MIXTURES`."""
+    rates: tuple[float, float]
+    """Share of the peak learning rates at its beginning and end, linear in between."""
 
 
 @dataclass(frozen=True)
@@ -55,30 +57,24 @@ class Recipe:
     layers: int = 4
     heads: int = 4
     matrix_rate: float = 3e-3
-    """Learning rate of Muon, which trains the matrices of the layers."""
+    """Peak learning rate of Muon, which trains the matrices of the layers."""
     vector_rate: float = 3e-3
-    """Learning rate of AdamW, which trains embeddings and norms."""
-    warmup_tokens: int = 390_000
-    decay_share: float = 0.35
-    """Of the early tokens, in which the rates fall from their peak to a hundredth."""
-    late_peak: float = 0.4
-    """To which the rates rise again for the late tokens, as a share of the first peak; then they fall to the end."""
+    """Peak learning rate of AdamW, which trains embeddings and norms."""
     phases: tuple[Phase, ...] = (
-        Phase(512, 16, 12_001_280),
-        Phase(1280, 6, 3_002_880),
-        Phase(1280, 6, 5_099_520, late=True),
+        Phase(512, 16, 393_216, "early", (0.0, 1.0)),
+        Phase(512, 16, 9_355_264, "early", (1.0, 1.0)),
+        Phase(512, 16, 2_252_800, "early", (1.0, 0.57)),
+        Phase(1280, 6, 3_002_880, "early", (0.57, 0.01)),
+        Phase(1280, 6, 4_945_920, "late", (0.4, 0.012)),
+        Phase(1280, 6, 3_072_000, "last", (0.4, 0.0)),
     )
 
     @property
     def tokens(self) -> int:
         return sum(phase.tokens for phase in self.phases)
 
-    @property
-    def early_tokens(self) -> int:
-        return sum(phase.tokens for phase in self.phases if not phase.late)
 
-
-def documents(seed: int | str, shares: Mapping[str, float] = EARLY) -> Iterator[tuple[str, str]]:
+def documents(seed: int | str, shares: Mapping[str, float] = MIXTURES["early"]) -> Iterator[tuple[str, str]]:
     """Endless (kind, text), with kinds in their shares."""
     rng = random.Random(f"pretrain {seed}")
     written = dict.fromkeys(shares, 0)
@@ -134,10 +130,11 @@ class Stream:
 
     @staticmethod
     def at(tokenizer_file: Path, recipe: Recipe, seen: int) -> Stream:
-        """The stream of the part, early or late, in which so many tokens have been seen."""
-        if seen < recipe.early_tokens:
-            return Stream(tokenizer_file, f"{recipe.seed}", EARLY, seen)
-        return Stream(tokenizer_file, f"late {recipe.seed}", LATE, seen - recipe.early_tokens)
+        """The stream that is read after so many tokens; phases with the same text share one."""
+        text = phase_at(recipe, seen)[0].text
+        before = sum(phase.tokens for phase in recipe.phases[: [phase.text for phase in recipe.phases].index(text)])
+        seed = f"{recipe.seed}" if text == "early" else f"{text} {recipe.seed}"
+        return Stream(tokenizer_file, seed, MIXTURES[text], seen - before)
 
     def take(self, count: int) -> torch.Tensor:
         """The next so many tokens."""
@@ -191,23 +188,19 @@ def make_optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim
     ]
 
 
-def rate_factor(recipe: Recipe, seen: int) -> float:
-    """By tokens seen: linear warm-up, constant, linear decay to a hundredth; then the late peak and linear decay."""
-    early = recipe.early_tokens
-    if seen >= early:
-        return recipe.late_peak * max(0.01, 1 - (seen - early) / (recipe.tokens - early))
-    if seen < recipe.warmup_tokens:
-        return seen / recipe.warmup_tokens
-    return min(1.0, max(0.01, (1 - seen / early) / recipe.decay_share))
-
-
-def phase_at(recipe: Recipe, seen: int) -> Phase | None:
-    """The phase in which so many tokens have been seen; None after the last."""
+def phase_at(recipe: Recipe, seen: int) -> tuple[Phase, float]:
+    """The phase in which so many tokens have been seen, and the share of it that is over."""
     for phase in recipe.phases:
         if seen < phase.tokens:
-            return phase
+            return phase, seen / phase.tokens
         seen -= phase.tokens
-    return None
+    return recipe.phases[-1], 1.0
+
+
+def rate_factor(phase: Phase, share: float) -> float:
+    """What the peak learning rates are multiplied with."""
+    begin, end = phase.rates
+    return begin + share * (end - begin)
 
 
 def loss_of(model: Any, ids: torch.Tensor) -> torch.Tensor:
@@ -226,19 +219,20 @@ def train(recipe: Recipe, folder: Path, *, save_every: int) -> tuple[LlamaForCau
     seen, seconds = _restore(folder, recipe, model, optimizers)
     stream = Stream.at(folder / "tokenizer.json", recipe, seen)
     begun, begun_at, step = time.time(), seen, 0
-    while phase := phase_at(recipe, seen):
+    while seen < recipe.tokens:
+        phase, share = phase_at(recipe, seen)
         ids = stream.take(phase.batch * phase.window).view(phase.batch, phase.window)
         loss = loss_of(model, ids)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer, rate in zip(optimizers, (recipe.matrix_rate, recipe.vector_rate), strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = rate * rate_factor(recipe, seen)
+                group["lr"] = rate * rate_factor(phase, share)
             optimizer.step()
             optimizer.zero_grad()
         seen += ids.numel()
         step += 1
-        if seen == recipe.early_tokens:
+        if seen < recipe.tokens and phase_at(recipe, seen)[0].text != phase.text:
             stream.close()
             stream = Stream.at(folder / "tokenizer.json", recipe, seen)
         if step % 25 == 0:
@@ -312,8 +306,7 @@ the student of the demo and of the tests; it knows nothing of the real world.
 | shape | {layers} layers, width {hidden}, {heads} heads, inner width {intermediate}, vocabulary {vocabulary} |
 | tokens | {tokens:,} ({phases}) |
 | optimisers | Muon (matrices) and AdamW (the rest), both {matrix_rate} at the peak |
-| schedule | decay over the last {decay_share:.0%} of the early tokens; late from {late_peak:.0%} of the peak to 0 |
-| text | {early}; late: {late} |
+| text | {mixtures} |
 | final loss on unseen documents (nats/token) | {losses} |
 | seconds | {seconds:.0f} (2 cores, bf16) |
 | weights | bf16 safetensors, SHA-256 `{digest}` |
@@ -325,7 +318,12 @@ gives the same text and order; the last bits of the weights depend on the machin
 
 
 def _describe(phase: Phase) -> str:
-    return f"{phase.tokens:,} in windows of {phase.window}{', late' if phase.late else ''}"
+    begin, end = phase.rates
+    return f"{phase.tokens:,} {phase.text} in windows of {phase.window} at {begin:g} to {end:g} of the peak rates"
+
+
+def _shares(mixture: Mapping[str, float]) -> str:
+    return ", ".join(f"{kind} {share:.0%}" for kind, share in mixture.items())
 
 
 def export(model: LlamaForCausalLM, folder: Path, recipe: Recipe, seconds: float) -> None:
@@ -338,8 +336,7 @@ def export(model: LlamaForCausalLM, folder: Path, recipe: Recipe, seconds: float
         **asdict(recipe) | {"phases": ", ".join(_describe(phase) for phase in recipe.phases)},
         tokens=recipe.tokens,
         parameters=sum(weight.numel() for weight in model.parameters()),
-        early=", ".join(f"{kind} {share:.0%}" for kind, share in EARLY.items()),
-        late=", ".join(f"{kind} {share:.0%}" for kind, share in LATE.items()),
+        mixtures="; ".join(f"{name}: {_shares(mixture)}" for name, mixture in MIXTURES.items()),
         losses=", ".join(f"{kind} {loss}" for kind, loss in losses.items()),
         seconds=seconds,
         digest=digest,

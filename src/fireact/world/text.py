@@ -7,6 +7,7 @@
                 its own words for question, thought, action and observation, its own tools and its own brackets
     drills      comparing numbers, and telling whether a page is about what was asked
     transcripts longer k-shot episodes, with comparisons, more ways to think aloud, and searches that fail
+    forms       transcripts whose tools and labels have made-up names: a form can only be copied, not guessed
 
 No document holds a question of any task's test split or a page of an obscure entity.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from fireact.trajectory import LETTERS, Fact
@@ -24,9 +25,12 @@ from fireact.world.pages import Entity, World, page_text, state
 from fireact.world.questions import CHAINS, COUNTS, ask, follow, mention, questions, split_of
 from fireact.world.schema import PRACTICE, WORLD, Schema
 
-EARLY = {"pages": 0.10, "recall": 0.12, "reading": 0.40, "episodes": 0.30, "drills": 0.08}
-LATE = {"pages": 0.08, "recall": 0.10, "reading": 0.30, "transcripts": 0.46, "drills": 0.06}
-"""Shares of the characters of the text, in the early and the late part of pretraining."""
+MIXTURES = {
+    "early": {"pages": 0.10, "recall": 0.12, "reading": 0.40, "episodes": 0.30, "drills": 0.08},
+    "late": {"pages": 0.08, "recall": 0.10, "reading": 0.30, "transcripts": 0.46, "drills": 0.06},
+    "last": {"pages": 0.08, "recall": 0.10, "reading": 0.22, "forms": 0.55, "drills": 0.05},
+}
+"""Shares of the characters of the text, in the parts of pretraining."""
 
 QUESTION_LABELS = ("Question", "Q", "Task", "Problem", "Query", "Ask")
 THOUGHT_LABELS = ("Thought", "Think", "Reasoning", "Plan", "Note", "Idea", "Reason")
@@ -249,6 +253,17 @@ class Form:
             rng.random() < 0.85,
         )
 
+    @staticmethod
+    def invent(rng: random.Random) -> Form:
+        """A form in which half of the names are made up."""
+        form = Form.draw(rng)
+        return replace(
+            form,
+            observation=word(rng) if rng.random() < 0.5 else form.observation,
+            search=word(rng).lower() if rng.random() < 0.5 else form.search,
+            finish=word(rng).lower() if rng.random() < 0.5 else form.finish,
+        )
+
     def call(self, tool: str, argument: str) -> str:
         return f"{self.action}: {tool}{self.brackets[0]}{argument}{self.brackets[1]}"
 
@@ -313,8 +328,17 @@ ASTRAY = ("This shows {t}, which is not {s}. Again {s}.", "Here is {t} instead o
 
 def transcripts_document(rng: random.Random) -> str:
     """Three to seven longer episodes in one form, over one practice world."""
+    return _transcripts(Form.draw, rng)
+
+
+def forms_document(rng: random.Random) -> str:
+    """The same in a made-up form."""
+    return _transcripts(Form.invent, rng)
+
+
+def _transcripts(draw: Callable[[random.Random], Form], rng: random.Random) -> str:
     world = fresh_world(PRACTICE, rng, size=3)
-    form = Form.draw(rng)
+    form = draw(rng)
     failing = rng.choice((0.0, 0.15, 0.4))
     return "\n\n".join(_transcript(world, form, failing, rng) for _ in range(rng.randint(3, 7)))
 
@@ -391,4 +415,5 @@ DOCUMENTS: dict[str, Callable[[random.Random], str]] = {
     "episodes": episodes_document,
     "drills": drills_document,
     "transcripts": transcripts_document,
+    "forms": forms_document,
 }
