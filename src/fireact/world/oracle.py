@@ -168,14 +168,10 @@ def conclude(question: Question, values: Sequence[str]) -> tuple[str, str]:
     """A last sentence of reasoning (or none) and the answer, from the values along the chain."""
     if question.kind == "comparison":
         wants_later = re.search(r"\b(later|younger|newer)\b", question.text) is not None
-        order = sorted(range(2), key=lambda index: int(values[index]), reverse=wants_later)
-        winner, loser = order
-        word = "later" if wants_later else "earlier"
-        return f"{values[winner]} is {word} than {values[loser]}.", question.chain[winner].subject
+        return _compare(question.chain, values, later=wants_later)
     if question.kind == "order":
-        first, second = values
-        is_before = int(first) < int(second)
-        return f"{first} is {'earlier' if is_before else 'later'} than {second}.", "yes" if is_before else "no"
+        thought, winner = _compare(question.chain, values, later=False)
+        return thought, "yes" if winner == question.chain[0].subject else "no"
     if question.kind == "claim":
         claimed = question.text.rpartition("Is it ")[2].removesuffix("?")
         is_true = claimed == values[-1]
@@ -184,6 +180,15 @@ def conclude(question: Question, values: Sequence[str]) -> tuple[str, str]:
         position = question.choices.index(values[-1]) if values[-1] in question.choices else 0
         return f"{values[-1]} is {LETTERS[position]}.", LETTERS[position]
     return "", values[-1]
+
+
+def _compare(chain: Sequence[Fact], years: Sequence[str], *, later: bool) -> tuple[str, str]:
+    """The comparison of two years in words, and the subject that it chooses."""
+    choose = max if later else min
+    best = choose(years, key=int)
+    winner = chain[years.index(best)].subject
+    word = "later" if later else "earlier"
+    return f"Of {years[0]} and {years[1]} the {word} is {best}. That is {winner}.", winner
 
 
 def _by_heart(episode: Episode, rng: random.Random) -> str:
