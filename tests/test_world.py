@@ -10,7 +10,7 @@ from fireact.world import World
 from fireact.world.pages import SHIPPED_COUNTS
 from fireact.world.questions import CHAINS, COUNTS, UNSEEN_CHAINS, questions
 from fireact.world.schema import PRACTICE, WORLD
-from fireact.world.text import SHARES, document
+from fireact.world.text import DOCUMENTS, document
 
 EVERY = [(task, split) for task, counts in COUNTS.items() for split in counts]
 
@@ -102,7 +102,7 @@ def test_some_questions_name_their_subject_twice():
     assert 0.1 < aliased / COUNTS["world/hop"]["test"] < 0.4
 
 
-@pytest.mark.parametrize("kind", list(SHARES))
+@pytest.mark.parametrize("kind", list(DOCUMENTS))
 def test_pretraining_text_holds_no_test_question_and_no_obscure_page(kind):
     forbidden = {question.text for task in COUNTS for question in questions(task, "test")}
     obscure = {entity.name for entity in World.default().entities if not entity.is_famous}
@@ -114,8 +114,8 @@ def test_pretraining_text_holds_no_test_question_and_no_obscure_page(kind):
 
 
 def test_pretraining_text_is_a_pure_function_of_its_generator():
-    assert [document(kind, random.Random(3)) for kind in SHARES] == [
-        document(kind, random.Random(3)) for kind in SHARES
+    assert [document(kind, random.Random(3)) for kind in DOCUMENTS] == [
+        document(kind, random.Random(3)) for kind in DOCUMENTS
     ]
 
 
