@@ -82,7 +82,7 @@ def test_what_is_kept_between_turns_changes_no_reply(base, monkeypatch, end_of_t
 
 
 def test_what_is_kept_stays_within_its_bytes(base, monkeypatch):
-    monkeypatch.setattr("fireact.models.local.KEPT_BYTES", 60_000)
+    monkeypatch.setattr("fireact.models.decoder.KEPT_BYTES", 60_000)
     model = open_model(LocalConfig(path=str(base)))
     episode(model, TEXTS)
     assert sum(known.num_bytes for known in model.decoder._kept.values()) <= 60_000
