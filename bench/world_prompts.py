@@ -61,9 +61,63 @@ def example(trajectory: Trajectory, method: str) -> str:
 
 def solved(task: str, method: str) -> list[Trajectory]:
     """Episodes of a faultless oracle on train questions that end right; with tools, some failed searches among them."""
+    questions = open_task(task).questions("train")[:300]
+    episodes = play(OracleModel(error_rate=0.0, seed=0), method, TEACHERS[method], questions, max_steps=8)
+    return [one for one in episodes if one.is_correct]
+
+
+def prompt(episodes: Sequence[Trajectory], method: str, shots: int, seed: int) -> str:
+    """Examples in random order; of every two one is a comparison, a yes, or whatever else the task has."""
+    rng = random.Random(seed)
+    kinds = sorted({(one.question.kind, one.question.answer in {"no", "B"}) for one in episodes})
+    rng.shuffle(kinds)
+    chosen: list[Trajectory] = []
+    while len(chosen) < shots:
+        kind = kinds[len(chosen) % len(kinds)]
+        alike = [one for one in episodes if (one.question.kind, one.question.answer in {"no", "B"}) == kind]
+        chosen.append(rng.choice([one for one in alike if one not in chosen]))
+    rng.shuffle(chosen)
+    return "\n\n".join(example(one, method).strip() for one in chosen)
+
+
+def candidates(episodes: Sequence[Trajectory], *, quick: bool) -> Iterator[tuple[str, str]]:
+    """Name and text of each prompt that is tried."""
+    for shots in (2, 3, 4):
+        for seed in range(1 if quick else 10):
+            yield f"{shots} shots, draw {seed}", prompt(episodes, "react", shots, seed)
+
+
+def exact_match(model: Model, text: str, questions: Sequence[Question]) -> float:
+    """EM of ReAct with this prompt, in per cent."""
+    episodes = play(model, "react", text, questions, max_steps=7)
+    return 100 * sum(one.is_correct for one in episodes) / len(episodes)
+
+
+def halving(
+    model: Model, texts: dict[str, str], questions: Sequence[Question], sizes: Sequence[int]
+) -> dict[str, float]:
+    """EM of the prompts that came to the last round, each round with more questions and a third of the prompts."""
+    names = list(texts)
+    tried: dict[str, float] = {}
+    for size in sizes:
+        tried = {}
+        for name in names:
+            tried[name] = exact_match(model, texts[name], questions[:size])
+            print(f"{name}: EM {tried[name]:.1f} of {size}", flush=True)
+        names = sorted(names, key=lambda name: -tried[name])[: max(1, len(names) // 3)]
+    return tried
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer candidates and questions, about a minute")
+    parser.add_argument("--write", action="store_true", help="replace the packaged prompts")
+    parser.add_argument("--base", default="world", help="the base model: world or a folder")
+    options = parser.parse_args()
+    model = LocalConfig(path=options.base).open()
     questions = open_task("world/hop").questions("validation")
     texts = dict(candidates(solved("world/hop", "react"), quick=options.quick))
-    tried = halving(model, texts, questions, [40] if options.quick else [60, 150, 300])
+    tried = halving(model, texts, questions, [40] if options.quick else [60, 120, 200])
     best = max(tried, key=lambda name: tried[name])
     if options.write:
         for task in TASKS:
