@@ -27,6 +27,8 @@ ROWS = (
 """A room imports only rooms of the rows above its own."""
 HEAVY = {"torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers"}
 HEAVY_MODULES = {
+    "models/cache.py",
+    "models/known.py",
     "models/local.py",
     "models/decoder.py",
     "models/attention.py",

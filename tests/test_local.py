@@ -72,20 +72,20 @@ def episode(model, starts, turns=3):
 
 
 @pytest.mark.parametrize("end_of_turn", [False, True])
-def test_what_is_kept_between_turns_changes_no_reply(base, monkeypatch, end_of_turn):
+def test_what_is_kept_between_turns_changes_no_reply(base, end_of_turn):
     config = LocalConfig(path=str(base), end_of_turn=end_of_turn)
     keeping, forgetful = open_model(config), open_model(config)
-    monkeypatch.setattr(forgetful.decoder, "_keeps", False)
+    forgetful.decoder.kept.max_bytes = 0
     starts = [SHARED + text for text in TEXTS] + list(TEXTS)
     assert episode(keeping, starts) == episode(forgetful, starts)
-    assert keeping.decoder._kept
+    assert len(keeping.decoder.kept)
 
 
-def test_what_is_kept_stays_within_its_bytes(base, monkeypatch):
-    monkeypatch.setattr("fireact.models.decoder.KEPT_BYTES", 60_000)
+def test_what_is_kept_stays_within_its_bytes(base):
     model = open_model(LocalConfig(path=str(base)))
+    model.decoder.kept.max_bytes = 400_000
     episode(model, TEXTS)
-    assert sum(known.num_bytes for known in model.decoder._kept.values()) <= 60_000
+    assert 0 < model.decoder.kept.num_bytes <= 400_000
 
 
 def test_small_batches_give_the_same_replies(base):

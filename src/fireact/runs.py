@@ -77,6 +77,16 @@ def require(folder: Path, stage: str) -> Path:
     return path
 
 
+def asked_of(folder: Path, stage: str) -> dict[str, Any]:
+    """The config that a stage was begun with, as plain values.
+
+    Raises:
+        RunError: the stage was not begun.
+    """
+    config: dict[str, Any] = _read_stage(folder, stage)["config"]
+    return config
+
+
 def evaluation_path(folder: Path, *, agent: str, noise: str, task: str, split: str) -> Path:
     """The file of one cell of the comparison: one agent under one noise on one split of a task."""
     return output(folder, "evaluate") / agent / noise / f"{task.replace('/', '-')}.{split}.jsonl"
@@ -89,14 +99,15 @@ def write_recipe(folder: Path, recipe: Config) -> Path:
     return path
 
 
-def open_stage(folder: Path, stage: str, config: Config, *, after: Sequence[str] = ()) -> Path:
+def open_stage(folder: Path, stage: str, config: Config, *, after: Sequence[str] = (), is_cheap: bool = False) -> Path:
     """The folder of a stage, made ready to start or to go on.
 
     Args:
         after: the earlier stages whose outputs this one reads.
+        is_cheap: whether what it made may be made anew under another config.
 
     Raises:
-        RunError: the stage was begun with another config, or an input was made anew with another one.
+        RunError: the stage has made something under another config, or an input was made anew with another one.
     """
     inputs = {name: _read_stage(folder, name)["digest"] for name in after}
     record = {
@@ -109,11 +120,17 @@ def open_stage(folder: Path, stage: str, config: Config, *, after: Sequence[str]
         "config": to_values(config),
     }
     path = folder / stage / "config.json"
-    if path.exists():
+    if _has_made_something(path.parent) and not is_cheap:
         _refuse_change(folder, stage, _read_stage(folder, stage), record)
     else:
         write_json(path, record)
     return path.parent
+
+
+def _has_made_something(stage: Path) -> bool:
+    """Whether a stage that was begun has come so far that another config would lose something."""
+    files = (path for path in stage.rglob("*") if path.is_file() and path.name != "config.json")
+    return any(path.stat().st_size and path.suffix != ".part" for path in files)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Attention while decoding: keys and values in buffers with room to grow, and those of a common prompt held only once.
+"""Attention while decoding: the keys and values of a prompt that rows have in common are held only once.
 
 Rows that begin with the same prompt attend to one copy of its keys and values. For a row that writes one token, the
 scores against the prompt are one matrix product over all rows; the scores against the row's own tokens are put beside
@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 from transformers import AttentionInterface
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
 """Keys and values of one layer for some tokens of one row, (heads, tokens, size)."""
+MOST_SCORES = 2**26
+"""Scores of one layer that are held at once; where there would be more, the prefix is copied for each row instead."""
 ATTENTION = "fireact-shared-prefix"
 """The name under which transformers finds the attention of this module."""
 
@@ -27,41 +28,6 @@ def attends_to_all(config: Any) -> bool:
     """Whether every layer attends to everything before, so that keys and values can be cut and joined at will."""
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     return kinds == {"full_attention"} and getattr(config, "sliding_window", None) is None
-
-
-class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no types
-    """Keys and values of one layer, in a buffer with room to grow: adding a token copies that token only."""
-
-    keys: torch.Tensor
-    values: torch.Tensor
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append (rows, heads, new, size) and return all that is held, (rows, heads, held, size)."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        start = self.get_seq_length()
-        self.keys = self._append("key_buffer", self.keys, key_states, start)
-        self.values = self._append("value_buffer", self.values, value_states, start)
-        return self.keys, self.values
-
-    def _append(self, name: str, held: torch.Tensor, new: torch.Tensor, start: int) -> torch.Tensor:
-        end = start + new.shape[-2]
-        buffer = getattr(self, name, None)
-        if buffer is None or buffer.shape[0] != new.shape[0] or buffer.shape[-2] < end:
-            room = 64 * math.ceil((end + 64) / 64)
-            buffer = new.new_empty(*new.shape[:-2], room, new.shape[-1])
-            if start:
-                buffer[:, :, :start] = held
-            setattr(self, name, buffer)
-        buffer[:, :, start:end] = new
-        return buffer[:, :, :end]
-
-
-def new_cache(config: Any) -> Cache:
-    """An empty cache: roomy where all layers attend to everything, else what transformers makes for the model."""
-    return Cache(layer_class_to_replicate=RoomyLayer) if attends_to_all(config) else DynamicCache(config=config)
 
 
 class SharedPrefix:
@@ -94,11 +60,12 @@ def _attend(
     layers = module.shared_prefix.layers
     if layers:
         of_prefix = layers[module.layer_idx]
-        if query.shape[2] == 1:
-            scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        rows, heads, new, size = query.shape
+        if rows * heads * new * (of_prefix[0].shape[1] + key.shape[2]) <= MOST_SCORES:
+            scale = size**-0.5 if scaling is None else scaling
             return _attend_once(query * scale, of_prefix, (key, value), attention_mask), None
         key, value = (
-            torch.cat([shared.expand(len(own), -1, -1, -1), own], dim=2)
+            torch.cat([shared.expand(rows, -1, -1, -1), own], dim=2)
             for shared, own in zip(of_prefix, (key, value), strict=True)
         )
         all_of_it = attention_mask.new_ones(*attention_mask.shape[:3], of_prefix[0].shape[1])
@@ -108,18 +75,23 @@ def _attend(
 
 
 def _attend_once(query: torch.Tensor, of_prefix: KeysValues, own: KeysValues, mask: torch.Tensor) -> torch.Tensor:
-    """Attention of one new token a row. query: (rows, heads, 1, size), scaled; mask: (rows, 1, 1, held)."""
-    rows, heads, _, size = query.shape
+    """Attention to one prefix and to each row's own tokens.
+
+    query: (rows, heads, new, size), scaled; mask: (rows, 1, new, held).
+    """
+    rows, heads, new, size = query.shape
     (keys, values), (own_keys, own_values) = of_prefix, own
     groups, length, _ = keys.shape
-    query = query.reshape(rows, groups, heads // groups, size)
+    query = query.reshape(rows, groups, -1, size)
     together = query.transpose(0, 1).reshape(groups, -1, size)
     scores = (together @ keys.transpose(1, 2)).view(groups, rows, -1, length).transpose(0, 1)
-    own_scores = (query @ own_keys.transpose(2, 3)).masked_fill(~mask, -math.inf)
+    own_scores = query @ own_keys.transpose(2, 3)
+    is_hidden = ~mask.expand(-1, heads // groups, -1, -1).reshape(rows, 1, -1, mask.shape[3])
+    own_scores.masked_fill_(is_hidden, -math.inf)
     chances = torch.cat([scores, own_scores], dim=3).softmax(dim=3, dtype=torch.float32).to(query.dtype)
     of_both = chances[..., :length].transpose(0, 1).reshape(groups, -1, length) @ values
     attended = of_both.view(groups, rows, -1, size).transpose(0, 1) + chances[..., length:] @ own_values
-    return attended.reshape(rows, 1, heads, size)
+    return attended.reshape(rows, heads, new, size).transpose(1, 2).contiguous()
 
 
 def _whole_mask(*args: Any, **kwargs: Any) -> torch.Tensor:

@@ -1,20 +1,19 @@
 """Rows of tokens -> replies, with one Hugging Face causal language model: the loop that decodes many rows together.
 
-Rows of one call make one left-padded batch. A row is done when it writes its end token, a stop string or its last
-allowed token. Greedy replies do not depend on the batch; sampled ones draw from a generator of their own, seeded by the
-request.
+Rows that wait enter the batch as soon as others leave it, each in the place of one that is done. A row is done when it
+writes its end token, a stop string or its last allowed token. Greedy replies do not depend on the batch; sampled ones
+draw from a generator of their own, seeded by the request.
 
-What has been read is not read again: the keys and values of an episode are kept until its next turn, which begins with
-the same tokens, and those of what all first turns begin with (a few-shot prompt) for as long as the model lives. The
-latter are held once for all rows of a batch.
+What has been read is not read again: see known.py. What all rows of a batch begin with is held once: see attention.py.
 """
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import torch
@@ -22,17 +21,23 @@ from transformers.cache_utils import Cache
 
 from fireact.dialects.tokens import ids_text
 from fireact.models import Reply
-from fireact.models.attention import KeysValues, SharedPrefix, attends_to_all, new_cache
+from fireact.models.attention import SharedPrefix, attends_to_all
+from fireact.models.cache import new_cache
+from fireact.models.known import NO_PREFIX, NOTHING_KNOWN, Kept, Known, Prefix, common_prefix
 
 SHORTEST_PREFIX = 32
 """Tokens that first turns must have in common before reading them once is worth it."""
 KEPT_BYTES = 2**30
-"""Of keys and values that wait for the next turns of their episodes; beyond it, the oldest are dropped."""
-FEWEST_GOING_ON = 0.75
-"""Share of a batch that still writes, below which the rows that are done are taken out: that copies all others."""
+"""Of keys and values that wait for the next turns of their episodes."""
+DONE_SHARE = 1 / 6
+"""Of a batch, after which the replies are handed out, so that the next turns can enter."""
+FEWEST_WRITING = 0.75
+"""Share of the places of a batch below which, if nobody waits, the empty ones are removed: that copies the others."""
+MOST_PADDING = 1.5
+"""Times the longest row that a batch may be long, before it is cut: that copies all rows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """One request as the decoder sees it."""
 
@@ -46,177 +51,127 @@ class Row:
 
 
 @dataclass
+class _Waiting:
+    """A row that has no place yet."""
+
+    row: Row
+    known: Known | None = None
+    """None where nobody has looked yet."""
+
+
+@dataclass
 class _Writing:
     """A row while it is being written."""
 
     row: Row
-    index: int
-    """Place of the row's reply in the answer."""
-    generator: torch.Generator | None
+    generator: torch.Generator
     ids: list[int] = field(default_factory=list)
-    is_done: bool = False
+    seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class Prefix:
-    """Tokens that many rows begin with, and their keys and values."""
+@dataclass
+class _Batch:
+    """Rows that are written together. The last token of each is chosen, but not yet read."""
 
-    ids: tuple[int, ...]
-    layers: tuple[KeysValues, ...]
-
-
-NO_PREFIX = Prefix((), ())
-
-
-@dataclass(frozen=True)
-class Known:
-    """Tokens whose keys and values are known: those of a prefix, which many rows share, and then those of one row."""
-
-    ids: tuple[int, ...]
-    """All of them, beginning with the prefix."""
-    layers: tuple[KeysValues, ...] = ()
-    """Of the tokens after the prefix; empty where there are none."""
-    prefix: Prefix = NO_PREFIX
+    prefix: Prefix
+    """What all rows begin with; cache and mask hold only what follows."""
+    cache: Cache
+    mask: torch.Tensor
+    """Where a row has a token, (places, held)."""
+    positions: torch.Tensor
+    """Of the token that is read next, (places, 1)."""
+    places: list[_Writing | None]
+    """None where a row is done."""
 
     @property
-    def num_own(self) -> int:
-        """Tokens after the prefix."""
-        return len(self.ids) - len(self.prefix.ids)
+    def writing(self) -> list[tuple[int, _Writing]]:
+        """The rows that are not done, with their places."""
+        return [(place, writing) for place, writing in enumerate(self.places) if writing is not None]
 
     @property
-    def num_bytes(self) -> int:
-        return sum(keys.nbytes + values.nbytes for keys, values in self.layers)
-
-    def first(self, length: int) -> Known:
-        """Of the first so many tokens alone, not fewer than the prefix has."""
-        own = length - len(self.prefix.ids)
-        return Known(
-            self.ids[:length], tuple((keys[:, :own], values[:, :own]) for keys, values in self.layers), self.prefix
-        )
-
-    def alone(self) -> Known:
-        """The same with a copy of the prefix in the row's own keys and values."""
-        if not self.prefix.layers:
-            return self
-        if not self.layers:
-            return Known(self.ids, self.prefix.layers)
-        pairs = zip(self.prefix.layers, self.layers, strict=True)
-        joined = ((torch.cat([a, c], dim=1), torch.cat([b, d], dim=1)) for (a, b), (c, d) in pairs)
-        return Known(self.ids, tuple(joined))
-
-
-NOTHING_KNOWN = Known(())
+    def longest(self) -> int:
+        """Tokens of the longest row that is not done, after the prefix."""
+        return int(self.mask[[place for place, _ in self.writing]].sum(1).max())
 
 
 class Decoder:
-    """Rows of tokens -> replies, with one model. Not for use by two threads at once."""
+    """Not for use by two threads at once."""
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, *, num_places: int, kept_bytes: int = KEPT_BYTES) -> None:
         self.model = model
         self.tokenizer = tokenizer
+        self.num_places = num_places
         self.context = int(getattr(model.config, "max_position_embeddings", None) or 2**31)
+        self.kept = Kept(kept_bytes if attends_to_all(model.config) else 0)
         self._ends = _end_tokens(model, tokenizer)
-        self._kept: OrderedDict[tuple[int, ...], Known] = OrderedDict()
-        self._kept_bytes = 0
+        self._pad = self._ends[0] if self._ends else 0
         self._prefix = NO_PREFIX
-        self._keeps = attends_to_all(model.config)
         self._shared = SharedPrefix(model)
+        self._queue: deque[_Waiting] = deque()
+        self._batch: _Batch | None = None
         self._closers: dict[tuple[str, ...], frozenset[int]] = {}
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether all rows are done."""
+        return not self._queue and self._batch is None
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Let rows wait for a place."""
+        self._queue.extend(_Waiting(row) for row in rows)
+
+    def clear(self) -> list[Row]:
+        """Give up all rows that are not done, and return them."""
+        rows = [
+            *(waiting.row for waiting in self._queue),
+            *(writing.row for _, writing in (self._batch.writing if self._batch else ())),
+        ]
+        self._queue.clear()
+        self._batch = None
+        return rows
+
     @torch.inference_mode()
-    def decode(self, rows: Sequence[Row]) -> list[Reply]:
-        """Replies in the order of the rows."""
-        begun = time.perf_counter()
-        written: list[_Writing | None] = [None] * len(rows)
-        for writing in self._write(rows):
-            written[writing.index] = writing
-        seconds = (time.perf_counter() - begun) / len(rows)
-        return [self._reply(writing, seconds) for writing in written if writing is not None]
+    def advance(self) -> list[tuple[Row, Reply]]:
+        """Take in rows that wait, and write until some rows are done; those with their replies."""
+        done = self._take_in()
+        enough = DONE_SHARE * len(self._batch.writing) if self._batch else 0
+        while self._batch and len(done) <= enough:
+            done += self._step(self._batch)
+        return [(writing.row, self._reply(writing)) for writing in done]
 
-    def _write(self, rows: Sequence[Row]) -> list[_Writing]:
-        """All rows with the tokens they wrote, in the order in which they were done."""
-        knowns = self._known(rows)
-        prefix = knowns[0].prefix
-        cache, before = self._assemble(knowns)
-        rests = [row.ids[len(known.ids) :] for row, known in zip(rows, knowns, strict=True)]
-        longest = max(map(len, rests))
-        pad = self._ends[0] if self._ends else 0
-        ids = self._tensor([[pad] * (longest - len(rest)) + list(rest) for rest in rests])
-        after = self._tensor([[0] * (longest - len(rest)) + [1] * len(rest) for rest in rests])
-        mask = torch.cat([before, after], dim=1)
-        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, before.shape[1] :] + len(prefix.ids)
-        self._shared.layers = prefix.layers
-        held = [_Writing(row, index, self._generator(row)) for index, row in enumerate(rows)]
-        done: list[_Writing] = []
-        while True:
-            logits = self.model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            ).logits[:, -1]
-            tokens = self._choose(logits, held)
-            for place in [place for place, writing in enumerate(held) if not writing.is_done]:
-                held[place].ids.append(tokens[place])
-                if self._is_done(held[place]):
-                    held[place].is_done = True
-                    self._keep(held[place], prefix, cache, place, mask[place].bool())
-                    done.append(held[place])
-            going_on = [place for place, writing in enumerate(held) if not writing.is_done]
-            if not going_on:
-                return done
-            positions = positions[:, -1:] + 1
-            if len(going_on) < FEWEST_GOING_ON * len(held):
-                chosen = torch.tensor(going_on, device=mask.device)
-                cache.batch_select_indices(chosen)
-                mask, positions = mask[chosen], positions[chosen]
-                held = [held[place] for place in going_on]
-            ids = self._tensor([[writing.ids[-1]] for writing in held])
-            mask = torch.cat([mask, mask.new_ones(len(held), 1)], dim=1)
+    # Entering: what is known of a row is found, and the rest of its prompt is read.
 
-    def _known(self, rows: Sequence[Row]) -> list[Known]:
-        """For each row what is already known of it: its earlier turns, or else what all first turns begin with.
+    def _take_in(self) -> list[_Writing]:
+        """Fill free places with rows that wait; returns those that are done with their first token."""
+        free = self.num_places - len(self._batch.writing if self._batch else ())
+        if self._batch and not (self.kept.max_bytes and free):
+            return []
+        first = list(islice(self._queue, free))
+        if not first:
+            return []
+        self._look_up(first)
+        prefix, knowns = self._fitting([waiting.known or NOTHING_KNOWN for waiting in first])
+        rows = [self._queue.popleft().row for _ in knowns]
+        return self._enter(self._read(rows, knowns, prefix)) if rows else []
 
-        All of them have the same prefix.
-        """
-        if not self._keeps:
-            return [NOTHING_KNOWN] * len(rows)
-        earlier = [self._take(row) for row in rows]
-        firsts = [row.ids for row, known in zip(rows, earlier, strict=True) if known is None]
-        if firsts:
-            self._read_prefix(_common_prefix(firsts) if len(firsts) > 1 else ())
-        knowns = [known or self._beginning(row) for row, known in zip(rows, earlier, strict=True)]
-        is_one = self._shared.is_possible and all(known.prefix is knowns[0].prefix for known in knowns)
-        return knowns if is_one else [known.alone() for known in knowns]
+    def _look_up(self, waiting: Sequence[_Waiting]) -> None:
+        """Find what is already known of each row: its earlier turns, or else what all first turns begin with."""
+        if not self.kept.max_bytes:
+            return
+        unseen = [one for one in waiting if one.known is None]
+        for one in unseen:
+            one.known = self.kept.take(one.row.ids, one.row.starts)
+        firsts = [one for one in unseen if one.known is None]
+        if len(firsts) > 1:
+            self._read_prefix(common_prefix([one.row.ids for one in firsts]))
+        for one in firsts:
+            one.known = self._beginning(one.row)
 
     def _beginning(self, row: Row) -> Known:
         """The common beginning of first turns, where the row has it and goes on."""
-        prefix = self._prefix
-        length = len(prefix.ids)
-        has_it = length < len(row.ids) and row.ids[:length] == prefix.ids
-        return Known(prefix.ids, prefix=prefix) if has_it else NOTHING_KNOWN
-
-    def _take(self, row: Row) -> Known | None:
-        """What was kept of the last turn of the row's episode, as far as the row begins with it."""
-        for start in reversed(row.starts):
-            known = self._kept.pop(row.ids[:start], None)
-            if known is not None:
-                self._kept_bytes -= known.num_bytes
-                return known.first(len(_common_prefix([known.ids, row.ids])))
-        return None
-
-    def _keep(self, writing: _Writing, prefix: Prefix, cache: Cache, place: int, is_there: torch.Tensor) -> None:
-        """Keep what a finished row has read and written, but for its last token, under the row's prompt."""
-        if not self._keeps:
-            return
-        layers = tuple((layer.keys[place][:, is_there], layer.values[place][:, is_there]) for layer in cache.layers)
-        known = Known((*writing.row.ids, *writing.ids[:-1]), layers, prefix)
-        self._kept[writing.row.ids] = known
-        self._kept_bytes += known.num_bytes
-        while self._kept_bytes > KEPT_BYTES:
-            self._kept_bytes -= self._kept.popitem(last=False)[1].num_bytes
+        ids = self._prefix.ids
+        has_it = len(ids) < len(row.ids) and row.ids[: len(ids)] == ids
+        return Known(ids, prefix=self._prefix) if has_it else NOTHING_KNOWN
 
     def _read_prefix(self, ids: tuple[int, ...]) -> None:
         """Read what first turns have in common, unless nearly all of it is known."""
@@ -227,6 +182,32 @@ class Decoder:
         cache = new_cache(self.model.config)
         self.model(input_ids=self._tensor([list(ids)]), past_key_values=cache, use_cache=True, logits_to_keep=1)
         self._prefix = Prefix(ids, tuple((layer.keys[0], layer.values[0]) for layer in cache.layers))
+
+    def _fitting(self, knowns: list[Known]) -> tuple[Prefix, list[Known]]:
+        """The prefix of the batch and the rows, in order, that can enter; the one after them waits till it is empty."""
+        prefix = self._batch.prefix if self._batch else knowns[0].prefix
+        is_one = self._shared.is_possible and all(known.prefix is prefix for known in knowns)
+        if is_one:
+            return prefix, knowns
+        if not self._batch or not prefix.ids:
+            return NO_PREFIX, [known.alone() for known in knowns]
+        fitting = next(place for place, known in enumerate(knowns) if known.prefix is not prefix)
+        return prefix, knowns[:fitting]
+
+    def _read(self, rows: Sequence[Row], knowns: Sequence[Known], prefix: Prefix) -> _Batch:
+        """Read what is not known of the prompts, and choose the first token of each reply."""
+        begun = time.perf_counter()
+        cache, before = self._assemble(knowns)
+        rests = [row.ids[len(known.ids) :] for row, known in zip(rows, knowns, strict=True)]
+        longest = max(map(len, rests))
+        ids = self._tensor([[self._pad] * (longest - len(rest)) + list(rest) for rest in rests])
+        after = self._tensor([[0] * (longest - len(rest)) + [1] * len(rest) for rest in rests])
+        mask = torch.cat([before, after], dim=1)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, before.shape[1] :] + len(prefix.ids)
+        writing = [_Writing(row, torch.Generator().manual_seed(row.seed)) for row in rows]
+        batch = _Batch(prefix, cache, mask, positions[:, -1:] + 1, list(writing))
+        self._choose(batch, self._logits(batch, ids, positions), begun)
+        return batch
 
     def _assemble(self, knowns: Sequence[Known]) -> tuple[Cache, torch.Tensor]:
         """A cache of what is known of each row after the prefix, padded on the left, and where it is (rows, known)."""
@@ -243,14 +224,114 @@ class Decoder:
             cache.update(for_all[0], for_all[1], number)
         return cache, mask
 
-    def _choose(self, logits: torch.Tensor, held: Sequence[_Writing]) -> list[int]:
-        """The next token of each row; `logits` is (rows, vocabulary)."""
+    def _enter(self, new: _Batch) -> list[_Writing]:
+        """Give new rows a place in the batch; returns those that are already done."""
+        done = self._leave(new)
+        if self._batch is None:
+            self._batch = new if new.writing else None
+        elif new.writing:
+            self._make_room(self._batch, num_new=len(new.writing), longest=new.longest)
+            self._move(new, self._batch)
+        return done
+
+    def _make_room(self, batch: _Batch, *, num_new: int, longest: int) -> None:
+        """Rearrange the batch if it has too few places for new rows, is too short for them, or is mostly padding."""
+        needed = max(longest, batch.longest)
+        held = batch.mask.shape[1]
+        num_places = len(batch.writing) + num_new
+        if num_places > len(batch.places) or needed > held or held > MOST_PADDING * needed:
+            self._rearrange(batch, max(num_places, len(batch.places)), needed)
+
+    def _rearrange(self, batch: _Batch, num_places: int, length: int) -> None:
+        """Move the rows that are not done to the first of `num_places`, and hold only the last `length` tokens."""
+        places = torch.tensor([place for place, _ in batch.writing], device=batch.mask.device)
+        for layer in batch.cache.layers:
+            layer.rearrange(places, num_places, length)
+        taken = min(length, batch.mask.shape[1])
+        mask, positions = batch.mask.new_zeros(num_places, length), batch.positions.new_zeros(num_places, 1)
+        mask[: len(places), length - taken :] = batch.mask[places, batch.mask.shape[1] - taken :]
+        positions[: len(places)] = batch.positions[places]
+        batch.mask, batch.positions = mask, positions
+        batch.places = [writing for _, writing in batch.writing] + [None] * (num_places - len(places))
+
+    def _move(self, new: _Batch, batch: _Batch) -> None:
+        """Put new rows in free places."""
+        free = [place for place, writing in enumerate(batch.places) if writing is None]
+        held = batch.mask.shape[1]
+        for (origin, writing), place in zip(new.writing, free, strict=False):
+            is_there = new.mask[origin].bool()
+            start = held - int(is_there.sum())
+            for layer, new_layer in zip(batch.cache.layers, new.cache.layers, strict=True):
+                layer.put(place, (new_layer.keys[origin][:, is_there], new_layer.values[origin][:, is_there]))
+            batch.mask[place, :start], batch.mask[place, start:] = 0, 1
+            batch.positions[place] = new.positions[origin]
+            batch.places[place] = writing
+
+    # Writing.
+
+    def _step(self, batch: _Batch) -> list[_Writing]:
+        """Write one token of every row; returns the rows that are done with it."""
+        begun = time.perf_counter()
+        ids = self._tensor([[writing.ids[-1] if writing else self._pad] for writing in batch.places])
+        batch.mask = torch.cat([batch.mask, batch.mask.new_ones(len(ids), 1)], dim=1)
+        logits = self._logits(batch, ids, batch.positions)
+        batch.positions = batch.positions + 1
+        self._choose(batch, logits, begun)
+        done = self._leave(batch)
+        if not batch.writing:
+            self._batch = None
+        elif not self._queue and len(batch.writing) < FEWEST_WRITING * len(batch.places):
+            self._shrink(batch)
+        return done
+
+    def _logits(self, batch: _Batch, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Read ids (places, new) and give the logits of what follows, (places, vocabulary)."""
+        self._shared.layers = batch.prefix.layers
+        logits: torch.Tensor = self.model(
+            input_ids=ids,
+            attention_mask=batch.mask,
+            position_ids=positions,
+            past_key_values=batch.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+        return logits
+
+    def _choose(self, batch: _Batch, logits: torch.Tensor, begun: float) -> None:
+        """Append the next token to every row, and what it took since `begun` to its seconds."""
         tokens = logits.argmax(-1).tolist()
-        for place, writing in enumerate(held):
-            if writing.generator is not None and not writing.is_done:
+        for place, writing in batch.writing:
+            if writing.row.temperature > 0:
                 chances = torch.softmax(logits[place].float().cpu() / writing.row.temperature, -1)
                 tokens[place] = int(torch.multinomial(chances, 1, generator=writing.generator))
-        return list(tokens)
+            writing.ids.append(tokens[place])
+        seconds = time.perf_counter() - begun
+        for _, writing in batch.writing:
+            writing.seconds += seconds / len(batch.writing)
+
+    # Leaving.
+
+    def _leave(self, batch: _Batch) -> list[_Writing]:
+        """Free the places of rows that are done, and keep what was read and written, but for the last token."""
+        done = [(place, writing) for place, writing in batch.writing if self._is_done(writing)]
+        for place, writing in done:
+            batch.places[place] = None
+            if self.kept.max_bytes:
+                there = batch.mask[place].bool()
+                layers = ((layer.keys[place][:, there], layer.values[place][:, there]) for layer in batch.cache.layers)
+                known = Known((*writing.row.ids, *writing.ids[:-1]), tuple(layers), batch.prefix)
+                self.kept.keep(writing.row.ids, known)
+        return [writing for _, writing in done]
+
+    def _shrink(self, batch: _Batch) -> None:
+        """Remove the places of rows that are done."""
+        if self.kept.max_bytes:
+            self._rearrange(batch, len(batch.writing), batch.longest)
+            return
+        places = torch.tensor([place for place, _ in batch.writing], device=batch.mask.device)
+        batch.cache.batch_select_indices(places)
+        batch.mask, batch.positions = batch.mask[places], batch.positions[places]
+        batch.places = [writing for _, writing in batch.writing]
 
     def _is_done(self, writing: _Writing) -> bool:
         token = writing.ids[-1]
@@ -271,26 +352,15 @@ class Decoder:
             )
         return self._closers[stop]
 
-    def _reply(self, writing: _Writing, seconds: float) -> Reply:
+    def _reply(self, writing: _Writing) -> Reply:
         ids = writing.ids[:-1] if writing.ids[-1] in self._ends else writing.ids
         text = ids_text(ids, self.tokenizer)
         for stop in writing.row.stop:
             text = text.partition(stop)[0]
-        return Reply(text, len(writing.row.ids), len(writing.ids), seconds)
-
-    def _generator(self, row: Row) -> torch.Generator | None:
-        return torch.Generator().manual_seed(row.seed) if row.temperature > 0 else None
+        return Reply(text, len(writing.row.ids), len(writing.ids), writing.seconds)
 
     def _tensor(self, values: list[list[int]]) -> torch.Tensor:
         return torch.tensor(values, device=self.model.device)
-
-
-def _common_prefix(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """What all rows begin with, leaving each at least one token to read."""
-    first, last = min(rows), max(rows)
-    limit = min(map(len, rows)) - 1
-    length = next((place for place in range(limit) if first[place] != last[place]), limit)
-    return first[:length]
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:

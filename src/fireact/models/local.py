@@ -1,12 +1,11 @@
 """Local models: a Hugging Face causal language model in this process, with or without LoRA.
 
-Requests that wait at the same moment are decoded together, those of like lengths in one batch; see decoder.py.
+Requests that are awaited at once are decoded together; see decoder.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,15 +28,15 @@ class LocalModel:
         card = read_adapter_card(config.adapter) if config.adapter else {}
         weights = find_weights(config.path)
         self.name = config.path if config.adapter is None else f"{config.path} + {config.adapter}"
-        self.batch_size = config.batch_size
         self.end_of_turn = bool(card.get("end_of_turn")) if config.end_of_turn is None else config.end_of_turn
         self.tokenizer, model = _load(weights, config)
-        self.decoder = Decoder(model, self.tokenizer)
-        self._waiting: list[_Waiting] = []
+        self.decoder = Decoder(model, self.tokenizer, num_places=config.batch_size)
+        self._new: list[Row] = []
+        self._futures: dict[Row, asyncio.Future[Reply]] = {}
         self._worker: asyncio.Task[None] | None = None
 
     async def reply(self, request: Request) -> Reply:
-        """Wait for a place in a batch, and for the batch."""
+        """Wait for a place in the batch, and for the last token."""
         tokens = piece_tokens(request.pieces, self.tokenizer, end_of_turn=self.end_of_turn)
         ids = tokens.ids
         room = self.decoder.context - len(ids)
@@ -45,53 +44,50 @@ class LocalModel:
             raise ModelError(f"the prompt has {len(ids)} tokens, the context of {self.name} {self.decoder.context}")
         limit = min(room, request.max_tokens)
         row = Row(ids, tokens.starts, request.stop, limit, request.temperature, request.seed)
-        waiting = _Waiting(row, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
+        self._new.append(row)
+        self._futures[row] = asyncio.get_running_loop().create_future()
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
-        return await waiting.future
+        return await self._futures[row]
 
     async def close(self) -> None:
         """Stop the worker; requests that still wait are cancelled."""
         if self._worker is not None:
             self._worker.cancel()
-        for waiting in self._waiting:
-            waiting.future.cancel()
+        for future in self._futures.values():
+            future.cancel()
 
     async def _work(self) -> None:
-        while self._waiting:
+        while self._new or not self.decoder.is_idle:
             await self._let_all_ask()
-            self._waiting.sort(key=lambda waiting: len(waiting.row.ids))
-            batch, self._waiting = self._waiting[: self.batch_size], self._waiting[self.batch_size :]
+            self.decoder.add(self._new)
+            self._new = []
             try:
-                replies = await asyncio.to_thread(self.decoder.decode, [waiting.row for waiting in batch])
-            except Exception as error:  # every request of the batch must hear of it, or it would wait for ever
-                for waiting in batch:
-                    waiting.fail(ModelError(f"{self.name}: {type(error).__name__}: {error}"))
+                done = await asyncio.to_thread(self.decoder.advance)
+            except Exception as error:  # every request in hand must hear of it, or it would wait for ever
+                failure = ModelError(f"{self.name}: {type(error).__name__}: {error}")
+                for row in self.decoder.clear():
+                    self._end(row, failure)
             else:
-                for waiting, reply in zip(batch, replies, strict=True):
-                    waiting.succeed(reply)
+                for row, reply in done:
+                    self._end(row, reply)
+
+    def _end(self, row: Row, outcome: Reply | ModelError) -> None:
+        """Tell whoever asked, unless they have gone."""
+        future = self._futures.pop(row)
+        if future.done():
+            return
+        if isinstance(outcome, ModelError):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
 
     async def _let_all_ask(self) -> None:
         """Go round the event loop until nobody new has come to wait."""
         num_seen = -1
-        while num_seen != len(self._waiting):
-            num_seen = len(self._waiting)
+        while num_seen != len(self._new):
+            num_seen = len(self._new)
             await asyncio.sleep(0)
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    row: Row
-    future: asyncio.Future[Reply]
-
-    def succeed(self, reply: Reply) -> None:
-        if not self.future.done():
-            self.future.set_result(reply)
-
-    def fail(self, error: ModelError) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
 
 
 def _load(weights: str, config: LocalConfig) -> tuple[Any, Any]:

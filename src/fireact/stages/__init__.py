@@ -38,7 +38,7 @@ class Recipe(Config):
     name: str = Field(pattern=r"^\w[\w.-]*$")
     """Names the folder under `runs/`."""
     seed: int = 0
-    """Goes to every section that gives none."""
+    """Goes to everything in the recipe that has a seed and gives none: stages, agents, the teacher, noises."""
     generate: GenerateConfig | None = None
     unify: UnifyConfig | None = None
     mix: MixConfig | None = None
@@ -61,11 +61,10 @@ class Recipe(Config):
         if section is None:
             known = ", ".join(self.stages) or "none"
             raise ConfigError(f"recipe {self.name!r} has no section {stage!r}, only {known}; add one to run this stage")
-        if isinstance(section, EvaluateConfig):
-            return section.model_copy(update={"agents": tuple(_seeded(agent, self.seed) for agent in section.agents)})
         if isinstance(section, MixConfig) and self.evaluate is not None:
             section = section.model_copy(update={"test": tuple(chosen.question_set for chosen in self.evaluate.tasks)})
-        return _seeded(section, self.seed)
+        seeded: Config = _seeded(section, self.seed)
+        return seeded
 
     def resolved(self) -> Recipe:
         """The recipe with all that its sections are handed down written out."""
@@ -77,6 +76,16 @@ def run(stage: str, recipe: Recipe, folder: Path) -> Summary:
     return RUN[stage](recipe.section(stage), folder)
 
 
-def _seeded(section: Config, seed: int) -> Config:
-    has_none = "seed" in type(section).model_fields and "seed" not in section.model_fields_set
-    return section.model_copy(update={"seed": seed}) if has_none else section
+def _seeded(value: Any, seed: int) -> Any:
+    """A config, or several, with the seed in all places that have one and were given none."""
+    if isinstance(value, tuple):
+        return tuple(_seeded(one, seed) for one in value)
+    if not isinstance(value, Config):
+        return value
+    inner = {name: _seeded(getattr(value, name), seed) for name in type(value).model_fields}
+    update = {
+        name: new for name, new in inner.items() if new is not getattr(value, name) and new != getattr(value, name)
+    }
+    if "seed" in type(value).model_fields and "seed" not in value.model_fields_set:
+        update["seed"] = seed
+    return value.model_copy(update=update)

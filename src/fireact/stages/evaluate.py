@@ -26,6 +26,7 @@ from fireact.runs import (
     Append,
     Summary,
     appending,
+    asked_of,
     evaluation_path,
     finished_ids,
     open_stage,
@@ -233,7 +234,9 @@ def _with_adapter(model: ModelConfig, folder: Path) -> ModelConfig:
 
 def _refuse_trained_questions(config: EvaluateConfig, folder: Path) -> None:
     test = frozenset(question_key(question) for chosen in config.tasks for question in open_questions(chosen))
-    refuse_overlap((trajectory.question for trajectory in read(require(folder, "mix"), Trajectory)), test)
+    own_file = asked_of(folder, "finetune")["train"]
+    path = Path(own_file) if own_file else require(folder, "mix")
+    refuse_overlap((trajectory.question for trajectory in read(path, Trajectory)), test)
 
 
 def _trajectories(agent: AgentConfig, config: EvaluateConfig, folder: Path) -> Iterator[Trajectory]:

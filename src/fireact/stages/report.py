@@ -66,7 +66,7 @@ def run(config: ReportConfig, folder: Path) -> Summary:
     """
     require(folder, "evaluate")
     story = tell(config, folder)
-    stage = open_stage(folder, "report", config, after=["evaluate"])
+    stage = open_stage(folder, "report", config, after=["evaluate"], is_cheap=True)
     text = table(story.results)
     write_json(output(folder, "report"), story.results.model_dump(mode="json"))
     write_text(stage / "table.txt", f"{text}\n")

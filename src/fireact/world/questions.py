@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import islice
 
 from fireact.trajectory import LETTERS, Fact, Question
@@ -114,7 +114,12 @@ def _distinct(drafts: Iterable[Draft]) -> Iterator[Draft]:
 
 def split_of(entity: Entity) -> str:
     """The one split in which an entity may be the subject of a question."""
-    return random.Random(f"split of {entity.name}").choices(SPLITS, SHARES)[0]
+    return _split_of_name(entity.name)
+
+
+@cache
+def _split_of_name(name: str) -> str:
+    return random.Random(f"split of {name}").choices(SPLITS, SHARES)[0]
 
 
 def subjects(world: World, split: str, *kinds: str) -> list[Entity]:
