@@ -118,7 +118,7 @@ def main() -> None:
     questions = open_task("world/hop").questions("validation")
     texts = dict(candidates(solved("world/hop", "react"), quick=options.quick))
     tried = halving(model, texts, questions, [40] if options.quick else [60, 120, 200])
-    best = max(tried, key=lambda name: tried[name])
+    best = max(tried, key=lambda name: (tried[name], -len(texts[name])))
     if options.write:
         for task in TASKS:
             for method in METHODS:
