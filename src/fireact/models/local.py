@@ -6,6 +6,7 @@ Requests that are awaited at once are decoded together; see decoder.py.
 from __future__ import annotations
 
 import asyncio
+import warnings
 from typing import Any
 
 import torch
@@ -110,7 +111,10 @@ def _load(weights: str, config: LocalConfig) -> tuple[Any, Any]:
         raise ConfigError(f"model {config.path}: cannot be loaded ({reason}); give a folder or a hub name") from error
     if config.adapter is not None:
         try:
-            model = PeftModel.from_pretrained(model, config.adapter).merge_and_unload()
+            with warnings.catch_warnings():
+                # peft still asks by a name that transformers has given up.
+                warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+                model = PeftModel.from_pretrained(model, config.adapter).merge_and_unload()
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ConfigError(f"adapter {config.adapter}: does not fit {config.path} ({reason})") from error

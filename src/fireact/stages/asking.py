@@ -129,7 +129,7 @@ def summarise(stage: str, trajectories: Iterable[Trajectory], *, where: Path) ->
     """
     counts, reasons = Counter[str](), Counter[str]()
     for trajectory in trajectories:
-        counts.update(trajectories=1, correct=trajectory.is_correct, failed=trajectory.end == "failed")
+        counts.update(trajectories=1, correct=int(trajectory.is_correct), failed=int(trajectory.end == "failed"))
         if trajectory.failure is not None:
             reasons[f"{trajectory.failure.type}: {trajectory.failure.message}"] += 1
     often = f" (most often {reasons.most_common(1)[0][0]})" if reasons else ""

@@ -104,7 +104,7 @@ def _react(episode: Episode, slip: str, rng: random.Random) -> str:
         thought = _search_thought(episode, known, missing[0].subject, wanted, rng)
         return f"Thought: {thought}\nAction: search[{wanted}]"
     ending, answer = conclude(episode.question, [fact.value for fact in chain])
-    shown = chain if episode.question.kind in {"comparison", "order"} else chain[-1:]
+    shown = () if episode.question.kind in {"comparison", "order"} else chain[-1:]
     return _finish(answer, f"{_state_all(shown, rng)} {ending}".strip(), rng)
 
 
@@ -184,11 +184,11 @@ def conclude(question: Question, values: Sequence[str]) -> tuple[str, str]:
 
 def _compare(chain: Sequence[Fact], years: Sequence[str], *, later: bool) -> tuple[str, str]:
     """The comparison of two years in words, and the subject that it chooses."""
-    choose = max if later else min
-    best = choose(years, key=int)
+    best = (max if later else min)(years, key=int)
     winner = chain[years.index(best)].subject
+    named = " ".join(f"{year}: {fact.subject}." for year, fact in zip(years, chain, strict=True))
     word = "later" if later else "earlier"
-    return f"Of {years[0]} and {years[1]} the {word} is {best}. That is {winner}.", winner
+    return f"{named} Of {years[0]} and {years[1]} the {word} is {best}: {winner}.", winner
 
 
 def _by_heart(episode: Episode, rng: random.Random) -> str:

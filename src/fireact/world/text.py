@@ -8,6 +8,8 @@
     drills      comparing numbers, and telling whether a page is about what was asked
     transcripts longer k-shot episodes, with comparisons, more ways to think aloud, and searches that fail
     forms       transcripts whose tools and labels have made-up names: a form can only be copied, not guessed
+    checks      the two steps of an episode that are hard to learn: noticing that a search found the wrong page, and
+                choosing between two years and going back to what they belong to
 
 No document holds a question of any task's test split or a page of an obscure entity.
 """
@@ -28,7 +30,7 @@ from fireact.world.schema import PRACTICE, WORLD, Schema
 MIXTURES = {
     "early": {"pages": 0.10, "recall": 0.12, "reading": 0.40, "episodes": 0.30, "drills": 0.08},
     "late": {"pages": 0.08, "recall": 0.10, "reading": 0.30, "transcripts": 0.46, "drills": 0.06},
-    "last": {"pages": 0.08, "recall": 0.10, "reading": 0.22, "forms": 0.55, "drills": 0.05},
+    "last": {"pages": 0.06, "recall": 0.10, "reading": 0.16, "forms": 0.38, "checks": 0.30},
 }
 """Shares of the characters of the text, in the parts of pretraining."""
 
@@ -181,10 +183,6 @@ def _as_claim(exercise: Exercise, rng: random.Random) -> Exercise:
     return Exercise(f"{exercise.text} Is it {claimed}?", "yes" if is_true else "no", exercise.chain, verdict)
 
 
-def _false_claim(exercise: Exercise, rng: random.Random) -> str:
-    return rng.choice([word(rng), exercise.chain[0].subject, str(rng.randint(1700, 1999))])
-
-
 def _as_choice(exercise: Exercise, rng: random.Random) -> Exercise:
     """The same as a question with four choices."""
     choices = [exercise.answer, word(rng), rng.choice((word(rng), exercise.chain[0].subject)), word(rng)]
@@ -328,23 +326,26 @@ ASTRAY = ("This shows {t}, which is not {s}. Again {s}.", "Here is {t} instead o
 
 def transcripts_document(rng: random.Random) -> str:
     """Three to seven longer episodes in one form, over one practice world."""
-    return _transcripts(Form.draw, rng)
+    world = fresh_world(PRACTICE, rng, size=3)
+    return _transcripts(world, Form.draw(rng), rng, _exercise)
 
 
 def forms_document(rng: random.Random) -> str:
-    """The same in a made-up form."""
-    return _transcripts(Form.invent, rng)
+    """The same in a made-up form, with comparisons that go back from the year to the name."""
+    world = fresh_world(rng.choice((PRACTICE, WORLD)), rng, size=3)
+    return _transcripts(world, Form.invent(rng), rng, _weighed_exercise)
 
 
-def _transcripts(draw: Callable[[random.Random], Form], rng: random.Random) -> str:
-    world = fresh_world(PRACTICE, rng, size=3)
-    form = draw(rng)
+Draw = Callable[[World, random.Random], Exercise]
+
+
+def _transcripts(world: World, form: Form, rng: random.Random, draw: Draw) -> str:
     failing = rng.choice((0.0, 0.15, 0.4))
-    return "\n\n".join(_transcript(world, form, failing, rng) for _ in range(rng.randint(3, 7)))
+    episodes = (_transcript(world, draw(world, rng), form, failing, rng) for _ in range(rng.randint(3, 7)))
+    return "\n\n".join(episodes)
 
 
-def _transcript(world: World, form: Form, failing: float, rng: random.Random) -> str:
-    exercise = _exercise(world, rng)
+def _transcript(world: World, exercise: Exercise, form: Form, failing: float, rng: random.Random) -> str:
     is_comparison = len(exercise.chain) == 2 and exercise.chain[1].subject != exercise.chain[0].value
     lines = [f"{form.question}: {exercise.text}"]
     known = ""
@@ -369,6 +370,83 @@ def _failure(world: World, wanted: str, rng: random.Random) -> tuple[str, str]:
         return rng.choice(FAILURES), rng.choice(AGAINS).format(s=wanted)
     other = rng.choice([entity for entity in world.entities if entity.name != wanted])
     return page_text(other, rng), rng.choice(ASTRAY).format(s=wanted, t=other.name)
+
+
+def checks_document(rng: random.Random) -> str:
+    """Some checks in one form, over one world."""
+    world = fresh_world(rng.choice((PRACTICE, WORLD)), rng, size=3)
+    form = replace(rng.choice((Form.draw, Form.invent))(rng), with_thoughts=True)
+    checks = (rng.choice((_page_check, _years_check)) for _ in range(rng.randint(4, 8)))
+    return "\n\n".join(check(world, form, rng) for check in checks)
+
+
+NOTICED = (
+    *ASTRAY, "This is the page of {t}, but I asked for {s}. So {s} again.", "Not {s}, but {t}. I search for {s}.",
+    "That page is about {t}, so I look for {s} again.", "{t} is not {s}. I must find {s}.",
+    "This is about {t}. I need {s}.",
+)  # fmt: skip
+
+
+def _page_check(world: World, form: Form, rng: random.Random) -> str:
+    """Searches for one entity until its page comes, and what that says."""
+    wanted = rng.choice(world.entities)
+    alike = [entity for entity in world.of_kind(wanted.kind.name) if entity is not wanted]
+    call = form.call(form.search, wanted.name)
+    lines, plan = [], rng.choice(LONGER_PLANS).format(s=wanted.name)
+    while rng.random() < 0.5:
+        if rng.random() < 0.2:
+            lines += _round(form, plan, call, rng.choice(FAILURES))
+            plan = rng.choice(AGAINS).format(s=wanted.name)
+            continue
+        shown = rng.choice(alike if rng.random() < 0.6 else [one for one in world.entities if one is not wanted])
+        lines += _round(form, plan, call, page_text(shown, rng))
+        plan = rng.choice(NOTICED).format(s=wanted.name, t=shown.name)
+    lines += _round(form, plan, call, page_text(wanted, rng))
+    relation, value = rng.choice(list(wanted.facts.items()))
+    found = _statement(world, Fact(subject=wanted.name, relation=relation, value=value), rng)
+    return "\n".join([*lines, f"{form.thought}: {found}"])
+
+
+def _years_check(world: World, form: Form, rng: random.Random) -> str:
+    """The second half of a comparison: one year is known, the other stands on a page."""
+    exercise = _weighed(_comparison(world, rng), rng)
+    first, second = exercise.chain
+    plan = f"{_statement(world, first, rng)} {rng.choice(LONGER_PLANS).format(s=second.subject)}"
+    page = page_text(world.by_name[second.subject], rng)
+    end = f"{exercise.thought} {rng.choice(LONGER_ENDS).format(v=exercise.answer)}"
+    lines = _round(form, plan, form.call(form.search, second.subject), page)
+    lines += _round(form, end, form.call(form.finish, exercise.answer), None)
+    return "\n".join([f"{form.question}: {exercise.text}", *lines])
+
+
+def _weighed_exercise(world: World, rng: random.Random) -> Exercise:
+    exercise = _exercise(world, rng)
+    is_comparison = len(exercise.chain) == 2 and exercise.chain[1].subject != exercise.chain[0].value
+    return _weighed(exercise, rng) if is_comparison else exercise
+
+
+WEIGHINGS = (
+    "{y}: {a}. {z}: {b}. Of {y} and {z} the {word} is {best}: {winner}.",
+    "{y}: {a}. {z}: {b}. Asked is the {word}. That is {best}: {winner}.",
+    "{y}: {a}. {z}: {b}. The {word} of {y} and {z} is {best}: {winner}.",
+)
+
+
+def _weighed(comparison: Exercise, rng: random.Random) -> Exercise:
+    """A comparison whose reasoning puts each year before its name, so that the name can be found by the year."""
+    first, second = comparison.chain
+    best = next(fact.value for fact in comparison.chain if fact.subject == comparison.answer)
+    is_later = best == max(first.value, second.value, key=int)
+    thought = rng.choice(WEIGHINGS).format(
+        y=first.value,
+        a=first.subject,
+        z=second.value,
+        b=second.subject,
+        word="later" if is_later else "earlier",
+        best=best,
+        winner=comparison.answer,
+    )
+    return replace(comparison, thought=thought)
 
 
 def drills_document(rng: random.Random) -> str:
@@ -416,4 +494,5 @@ DOCUMENTS: dict[str, Callable[[random.Random], str]] = {
     "drills": drills_document,
     "transcripts": transcripts_document,
     "forms": forms_document,
+    "checks": checks_document,
 }
