@@ -20,6 +20,7 @@ from functools import lru_cache
 from fireact.trajectory import LETTERS, Fact, Question
 from fireact.world.pages import World
 from fireact.world.questions import COUNTS, questions
+from fireact.world.thoughts import check_page, weigh
 
 LABEL = re.compile(r"^(Thought|Action|Observation):", re.MULTILINE)
 CALL = re.compile(r"^Action: *(\w+)\[(.*)\]", re.MULTILINE)
@@ -31,8 +32,7 @@ FIRST = ("I should look up {s} first.", "I start with the page of {s}.", "To ans
 NEXT = ("Now I need to look up {s}.", "Next I search for {s}.", "So I need the page of {s}.")
 NOTHING = ("The search found nothing. I will search for {s}.", "There is no result, so I try {s}.",
            "That gave nothing. Let me search for {s}.")  # fmt: skip
-WRONG = ("That page is about {t}, not {s}. I will search for {s}.", "This is about {t}. I still need {s}.",
-         "The result is about {t}, so I search for {s} again.")  # fmt: skip
+WRONG = ("I still need {s}.", "I will search for {s}.", "So I search for {s} again.")
 FINAL = ("So the answer is {v}.", "The answer is {v}.", "That means the answer is {v}.")
 
 
@@ -101,11 +101,14 @@ def _react(episode: Episode, slip: str, rng: random.Random) -> str:
         wanted = _wording(episode, missing[0].subject)
         if slip == "stuck" and not episode.is_reflecting:
             wanted = wanted[:-2] + wanted[-1] + wanted[-2]
-        thought = _search_thought(episode, known, missing[0].subject, wanted, rng)
+        thought = _search_thought(episode, known, wanted, rng)
         return f"Thought: {thought}\nAction: search[{wanted}]"
     ending, answer = conclude(episode.question, [fact.value for fact in chain])
-    shown = () if episode.question.kind in {"comparison", "order"} else chain[-1:]
-    return _finish(answer, f"{_state_all(shown, rng)} {ending}".strip(), rng)
+    checked = check_page(chain[-1].subject)
+    if episode.question.kind == "comparison":
+        return f"Thought: {checked} {ending}\nAction: finish[{answer}]"
+    shown = () if episode.question.kind == "order" else chain[-1:]
+    return _finish(answer, " ".join(filter(None, (checked, _state_all(shown, rng), ending))), rng)
 
 
 def _has_page(episode: Episode, subject: str) -> bool:
@@ -124,16 +127,15 @@ def _wording(episode: Episode, subject: str) -> str:
     return names[tried % 2]
 
 
-def _search_thought(episode: Episode, known: Sequence[Fact], subject: str, wanted: str, rng: random.Random) -> str:
+def _search_thought(episode: Episode, known: Sequence[Fact], wanted: str, rng: random.Random) -> str:
     if not episode.observations:
         return rng.choice(FIRST).format(s=wanted)
-    last = episode.observations[-1]
-    title = _title(last)
+    title = _title(episode.observations[-1])
     if known and title == known[-1].subject:
-        return f"{_state_all(known[-1:], rng)} {rng.choice(NEXT).format(s=wanted)}"
+        return f"{check_page(title)} {_state_all(known[-1:], rng)} {rng.choice(NEXT).format(s=wanted)}"
     if title is None:
         return rng.choice(NOTHING).format(s=wanted)
-    return rng.choice(WRONG).format(t=title, s=subject if wanted == subject else wanted)
+    return f"{check_page(episode.searches[-1], title)} {rng.choice(WRONG).format(s=wanted)}"
 
 
 def _title(observation: str) -> str | None:
@@ -168,9 +170,9 @@ def conclude(question: Question, values: Sequence[str]) -> tuple[str, str]:
     """A last sentence of reasoning (or none) and the answer, from the values along the chain."""
     if question.kind == "comparison":
         wants_later = re.search(r"\b(later|younger|newer)\b", question.text) is not None
-        return _compare(question.chain, values, later=wants_later)
+        return _compare(question, values, later=wants_later)
     if question.kind == "order":
-        thought, winner = _compare(question.chain, values, later=False)
+        thought, winner = _compare(question, values, later=False)
         return thought, "yes" if winner == question.chain[0].subject else "no"
     if question.kind == "claim":
         claimed = question.text.rpartition("Is it ")[2].removesuffix("?")
@@ -182,13 +184,11 @@ def conclude(question: Question, values: Sequence[str]) -> tuple[str, str]:
     return "", values[-1]
 
 
-def _compare(chain: Sequence[Fact], years: Sequence[str], *, later: bool) -> tuple[str, str]:
+def _compare(question: Question, years: Sequence[str], *, later: bool) -> tuple[str, str]:
     """The comparison of two years in words, and the subject that it chooses."""
-    best = (max if later else min)(years, key=int)
-    winner = chain[years.index(best)].subject
-    named = " ".join(f"{year}: {fact.subject}." for year, fact in zip(years, chain, strict=True))
-    word = "later" if later else "earlier"
-    return f"{named} Of {years[0]} and {years[1]} the {word} is {best}: {winner}.", winner
+    names = [fact.subject for fact in question.chain]
+    winner = names[years.index((max if later else min)(years, key=int))]
+    return weigh(question.text, names, years, later=later), winner
 
 
 def _by_heart(episode: Episode, rng: random.Random) -> str:

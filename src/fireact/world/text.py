@@ -8,8 +8,9 @@
     drills      comparing numbers, and telling whether a page is about what was asked
     transcripts longer k-shot episodes, with comparisons, more ways to think aloud, and searches that fail
     forms       transcripts whose tools and labels have made-up names: a form can only be copied, not guessed
-    checks      the two steps of an episode that are hard to learn: noticing that a search found the wrong page, and
-                choosing between two years and going back to what they belong to
+    careful     the same with thoughts that first say whether the page is the one that was asked for, and that put
+                each year before its name to compare them
+    checks      these two steps alone, over and over
 
 No document holds a question of any task's test split or a page of an obscure entity.
 """
@@ -26,11 +27,13 @@ from fireact.world.names import word
 from fireact.world.pages import Entity, World, page_text, state
 from fireact.world.questions import CHAINS, COUNTS, ask, follow, mention, questions, split_of
 from fireact.world.schema import PRACTICE, WORLD, Schema
+from fireact.world.thoughts import check_page, weigh
 
 MIXTURES = {
     "early": {"pages": 0.10, "recall": 0.12, "reading": 0.40, "episodes": 0.30, "drills": 0.08},
     "late": {"pages": 0.08, "recall": 0.10, "reading": 0.30, "transcripts": 0.46, "drills": 0.06},
-    "last": {"pages": 0.06, "recall": 0.10, "reading": 0.16, "forms": 0.38, "checks": 0.30},
+    "last": {"pages": 0.08, "recall": 0.10, "reading": 0.22, "forms": 0.55, "drills": 0.05},
+    "final": {"pages": 0.06, "recall": 0.10, "reading": 0.12, "forms": 0.15, "careful": 0.32, "checks": 0.25},
 }
 """Shares of the characters of the text, in the parts of pretraining."""
 
@@ -237,6 +240,8 @@ class Form:
     finish: str
     brackets: tuple[str, str]
     with_thoughts: bool
+    is_careful: bool = False
+    """Whether thoughts check the page, and weigh years in words."""
 
     @staticmethod
     def draw(rng: random.Random) -> Form:
@@ -327,25 +332,29 @@ ASTRAY = ("This shows {t}, which is not {s}. Again {s}.", "Here is {t} instead o
 def transcripts_document(rng: random.Random) -> str:
     """Three to seven longer episodes in one form, over one practice world."""
     world = fresh_world(PRACTICE, rng, size=3)
-    return _transcripts(world, Form.draw(rng), rng, _exercise)
+    return _transcripts(world, Form.draw(rng), rng)
 
 
 def forms_document(rng: random.Random) -> str:
-    """The same in a made-up form, with comparisons that go back from the year to the name."""
+    """The same in a made-up form."""
+    world = fresh_world(PRACTICE, rng, size=3)
+    return _transcripts(world, Form.invent(rng), rng)
+
+
+def careful_document(rng: random.Random) -> str:
+    """Episodes with careful thoughts, half of them over worlds like the shipped one."""
     world = fresh_world(rng.choice((PRACTICE, WORLD)), rng, size=3)
-    return _transcripts(world, Form.invent(rng), rng, _weighed_exercise)
+    form = rng.choice((Form.draw, Form.invent))(rng)
+    return _transcripts(world, replace(form, with_thoughts=True, is_careful=True), rng)
 
 
-Draw = Callable[[World, random.Random], Exercise]
+def _transcripts(world: World, form: Form, rng: random.Random) -> str:
+    failing = rng.choice((0.0, 0.3, 0.5) if form.is_careful else (0.0, 0.15, 0.4))
+    return "\n\n".join(_transcript(world, form, failing, rng) for _ in range(rng.randint(3, 7)))
 
 
-def _transcripts(world: World, form: Form, rng: random.Random, draw: Draw) -> str:
-    failing = rng.choice((0.0, 0.15, 0.4))
-    episodes = (_transcript(world, draw(world, rng), form, failing, rng) for _ in range(rng.randint(3, 7)))
-    return "\n\n".join(episodes)
-
-
-def _transcript(world: World, exercise: Exercise, form: Form, failing: float, rng: random.Random) -> str:
+def _transcript(world: World, form: Form, failing: float, rng: random.Random) -> str:
+    exercise = _exercise(world, rng)
     is_comparison = len(exercise.chain) == 2 and exercise.chain[1].subject != exercise.chain[0].value
     lines = [f"{form.question}: {exercise.text}"]
     known = ""
@@ -353,100 +362,54 @@ def _transcript(world: World, exercise: Exercise, form: Form, failing: float, rn
         call = form.call(form.search, fact.subject)
         plan = f"{known} {rng.choice(LONGER_PLANS).format(s=fact.subject)}".strip()
         while rng.random() < failing:
-            seen, again = _failure(world, fact.subject, rng)
+            seen, again = _failure(world, fact.subject, rng, is_careful=form.is_careful)
             lines += _round(form, plan, call, seen)
             plan = again
         lines += _round(form, plan, call, page_text(world.by_name[fact.subject], rng))
-        known = _statement(world, fact, rng)
+        known = f"{check_page(fact.subject) if form.is_careful else ''} {_statement(world, fact, rng)}".strip()
     end = rng.choice(LONGER_ENDS).format(v=exercise.answer)
-    thought = f"{exercise.thought if is_comparison else known} {end}"
+    if is_comparison:
+        known = f"{check_page(exercise.chain[1].subject)} {_weighed(exercise)}" if form.is_careful else exercise.thought
+    thought = f"{known} {end}"
     lines += _round(form, thought, form.call(form.finish, exercise.answer), None)
     return "\n".join(lines)
 
 
-def _failure(world: World, wanted: str, rng: random.Random) -> tuple[str, str]:
+def _failure(world: World, wanted: str, rng: random.Random, *, is_careful: bool) -> tuple[str, str]:
     """What a failed search shows, nothing or a wrong page, and what to think of it."""
-    if rng.random() < 0.5:
+    if rng.random() < (0.2 if is_careful else 0.5):
         return rng.choice(FAILURES), rng.choice(AGAINS).format(s=wanted)
     other = rng.choice([entity for entity in world.entities if entity.name != wanted])
-    return page_text(other, rng), rng.choice(ASTRAY).format(s=wanted, t=other.name)
+    page = page_text(other, rng)
+    if is_careful:
+        return page, f"{check_page(wanted, other.name)} {rng.choice(AGAINS).format(s=wanted)}"
+    return page, rng.choice(ASTRAY).format(s=wanted, t=other.name)
 
 
-def checks_document(rng: random.Random) -> str:
-    """Some checks in one form, over one world."""
-    world = fresh_world(rng.choice((PRACTICE, WORLD)), rng, size=3)
-    form = replace(rng.choice((Form.draw, Form.invent))(rng), with_thoughts=True)
-    checks = (rng.choice((_page_check, _years_check)) for _ in range(rng.randint(4, 8)))
-    return "\n\n".join(check(world, form, rng) for check in checks)
-
-
-NOTICED = (
-    *ASTRAY, "This is the page of {t}, but I asked for {s}. So {s} again.", "Not {s}, but {t}. I search for {s}.",
-    "That page is about {t}, so I look for {s} again.", "{t} is not {s}. I must find {s}.",
-    "This is about {t}. I need {s}.",
-)  # fmt: skip
-
-
-def _page_check(world: World, form: Form, rng: random.Random) -> str:
-    """Searches for one entity until its page comes, and what that says."""
-    wanted = rng.choice(world.entities)
-    alike = [entity for entity in world.of_kind(wanted.kind.name) if entity is not wanted]
-    call = form.call(form.search, wanted.name)
-    lines, plan = [], rng.choice(LONGER_PLANS).format(s=wanted.name)
-    while rng.random() < 0.5:
-        if rng.random() < 0.2:
-            lines += _round(form, plan, call, rng.choice(FAILURES))
-            plan = rng.choice(AGAINS).format(s=wanted.name)
-            continue
-        shown = rng.choice(alike if rng.random() < 0.6 else [one for one in world.entities if one is not wanted])
-        lines += _round(form, plan, call, page_text(shown, rng))
-        plan = rng.choice(NOTICED).format(s=wanted.name, t=shown.name)
-    lines += _round(form, plan, call, page_text(wanted, rng))
-    relation, value = rng.choice(list(wanted.facts.items()))
-    found = _statement(world, Fact(subject=wanted.name, relation=relation, value=value), rng)
-    return "\n".join([*lines, f"{form.thought}: {found}"])
-
-
-def _years_check(world: World, form: Form, rng: random.Random) -> str:
-    """The second half of a comparison: one year is known, the other stands on a page."""
-    exercise = _weighed(_comparison(world, rng), rng)
-    first, second = exercise.chain
-    plan = f"{_statement(world, first, rng)} {rng.choice(LONGER_PLANS).format(s=second.subject)}"
-    page = page_text(world.by_name[second.subject], rng)
-    end = f"{exercise.thought} {rng.choice(LONGER_ENDS).format(v=exercise.answer)}"
-    lines = _round(form, plan, form.call(form.search, second.subject), page)
-    lines += _round(form, end, form.call(form.finish, exercise.answer), None)
-    return "\n".join([f"{form.question}: {exercise.text}", *lines])
-
-
-def _weighed_exercise(world: World, rng: random.Random) -> Exercise:
-    exercise = _exercise(world, rng)
-    is_comparison = len(exercise.chain) == 2 and exercise.chain[1].subject != exercise.chain[0].value
-    return _weighed(exercise, rng) if is_comparison else exercise
-
-
-WEIGHINGS = (
-    "{y}: {a}. {z}: {b}. Of {y} and {z} the {word} is {best}: {winner}.",
-    "{y}: {a}. {z}: {b}. Asked is the {word}. That is {best}: {winner}.",
-    "{y}: {a}. {z}: {b}. The {word} of {y} and {z} is {best}: {winner}.",
-)
-
-
-def _weighed(comparison: Exercise, rng: random.Random) -> Exercise:
-    """A comparison whose reasoning puts each year before its name, so that the name can be found by the year."""
+def _weighed(comparison: Exercise) -> str:
+    """What is asked, and the years before their names, so that the name can be found by the year."""
     first, second = comparison.chain
     best = next(fact.value for fact in comparison.chain if fact.subject == comparison.answer)
     is_later = best == max(first.value, second.value, key=int)
-    thought = rng.choice(WEIGHINGS).format(
-        y=first.value,
-        a=first.subject,
-        z=second.value,
-        b=second.subject,
-        word="later" if is_later else "earlier",
-        best=best,
-        winner=comparison.answer,
-    )
-    return replace(comparison, thought=thought)
+    return weigh(comparison.text, (first.subject, second.subject), (first.value, second.value), later=is_later)
+
+
+def checks_document(rng: random.Random) -> str:
+    """Checks of pages and of years over one world."""
+    world = fresh_world(rng.choice((PRACTICE, WORLD)), rng, size=3)
+    return "\n".join(rng.choice((_page_check, _years_check))(world, rng) for _ in range(rng.randint(5, 12)))
+
+
+def _page_check(world: World, rng: random.Random) -> str:
+    wanted = rng.choice(world.entities)
+    alike = [entity for entity in world.of_kind(wanted.kind.name) if entity is not wanted]
+    others = alike if rng.random() < 0.5 else [entity for entity in world.entities if entity is not wanted]
+    shown = wanted if rng.random() < 0.5 else rng.choice(others)
+    return f"{page_text(shown, rng)}\n{check_page(wanted.name, None if shown is wanted else shown.name)}"
+
+
+def _years_check(world: World, rng: random.Random) -> str:
+    return _weighed(_comparison(world, rng))
 
 
 def drills_document(rng: random.Random) -> str:
@@ -494,5 +457,6 @@ DOCUMENTS: dict[str, Callable[[random.Random], str]] = {
     "drills": drills_document,
     "transcripts": transcripts_document,
     "forms": forms_document,
+    "careful": careful_document,
     "checks": checks_document,
 }
