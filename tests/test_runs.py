@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -164,12 +165,19 @@ def test_a_stage_records_config_version_and_digest(tmp_path):
     assert len(record["digest"]) == 64
 
 
+def make(folder, stage, settings, after=()):
+    """A stage that was begun with these settings and has made something."""
+    runs.open_stage(folder, stage, settings, after=after)
+    append(runs.output(folder, stage), A)
+
+
 def test_the_same_config_goes_on(tmp_path):
-    assert runs.open_stage(tmp_path, "mix", Settings()) == runs.open_stage(tmp_path, "mix", Settings())
+    make(tmp_path, "mix", Settings())
+    assert runs.open_stage(tmp_path, "mix", Settings()) == tmp_path / "mix"
 
 
 def test_a_changed_config_is_refused_with_the_keys_and_the_next_step(tmp_path):
-    runs.open_stage(tmp_path, "mix", Settings())
+    make(tmp_path, "mix", Settings())
     with pytest.raises(RunError) as caught:
         runs.open_stage(tmp_path, "mix", Settings(steps=4, names=("x",)))
     assert str(caught.value).replace(str(tmp_path), "RUN") == (
@@ -178,11 +186,25 @@ def test_a_changed_config_is_refused_with_the_keys_and_the_next_step(tmp_path):
     )
 
 
+@pytest.mark.parametrize("leftover", ["trajectories.jsonl", "trajectories.jsonl.part"])
+def test_a_stage_that_has_made_nothing_starts_anew_under_any_config(tmp_path, leftover):
+    folder = runs.open_stage(tmp_path, "unify", Settings())
+    (folder / leftover).write_text("half" if leftover.endswith(".part") else "")
+    runs.open_stage(tmp_path, "unify", Settings(steps=4))
+    assert runs.asked_of(tmp_path, "unify") == {"steps": 4, "names": []}
+
+
+def test_a_stage_that_is_cheap_is_made_anew_under_any_config(tmp_path):
+    make(tmp_path, "report", Settings())
+    runs.open_stage(tmp_path, "report", Settings(steps=4), is_cheap=True)
+    assert runs.asked_of(tmp_path, "report") == {"steps": 4, "names": []}
+
+
 def test_a_stage_is_refused_after_its_input_was_made_anew(tmp_path):
-    runs.open_stage(tmp_path, "generate", Settings())
-    runs.open_stage(tmp_path, "unify", Settings(), after=["generate"])
-    (tmp_path / "generate" / "config.json").unlink()
-    runs.open_stage(tmp_path, "generate", Settings(steps=9))
+    make(tmp_path, "generate", Settings())
+    make(tmp_path, "unify", Settings(), after=["generate"])
+    shutil.rmtree(tmp_path / "generate")
+    make(tmp_path, "generate", Settings(steps=9))
     with pytest.raises(RunError, match="was made from an earlier generate with another config"):
         runs.open_stage(tmp_path, "unify", Settings(), after=["generate"])
 
@@ -196,7 +218,7 @@ def test_a_missing_earlier_stage_names_the_command(tmp_path):
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])
 def test_a_config_record_that_is_none_is_refused(tmp_path, content):
-    (tmp_path / "mix").mkdir()
+    make(tmp_path, "mix", Settings())
     (tmp_path / "mix" / "config.json").write_text(content)
     with pytest.raises(DataError, match=r"mix/config\.json"):
         runs.open_stage(tmp_path, "mix", Settings())
