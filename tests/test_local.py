@@ -4,11 +4,11 @@ import asyncio
 import json
 
 import pytest
-from tests.tiny import save_tiny_base
 
 from fireact.dialects import Author, Piece
 from fireact.errors import ConfigError, ModelError
-from fireact.models import LocalConfig, Request, open_model
+from fireact.models import LocalConfig, Reply, Request, open_model
+from tiny import save_tiny_base
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -101,6 +101,38 @@ def test_a_reply_ends_before_the_first_stop_string(base):
     (cut,) = ask(model, [request(TEXTS[0], stop=("never seen", stop))])
     assert cut.text == free.text[: free.text.index(stop)]
     assert cut.tokens_out < free.tokens_out
+
+
+@pytest.mark.parametrize("failing_call", [0, 3])
+def test_a_failure_of_the_model_reaches_every_request_in_hand_and_no_later_one(base, failing_call):
+    model = open_model(LocalConfig(path=str(base), batch_size=3))
+    fail = fails_at(failing_call)
+    hook = model.decoder.model.register_forward_pre_hook(fail)
+    told = told_or_failed(model, [request(text, max_tokens=4 * number) for number, text in enumerate(TEXTS, 1)])
+    hook.remove()
+    assert {type(one) for one in told} <= {Reply, ModelError}
+    assert "RuntimeError: out of memory" in str(next(one for one in told if isinstance(one, ModelError)))
+    assert ask(model, [request(TEXTS[0])])[0].text == greedy(base, TEXTS[0])
+
+
+def fails_at(call):
+    calls = iter(range(1000))
+
+    def fail(*_):
+        if next(calls) == call:
+            raise RuntimeError("out of memory")
+
+    return fail
+
+
+def told_or_failed(model, requests):
+    """A reply or an error for each request, within a few seconds."""
+
+    async def together():
+        waiting = asyncio.gather(*(model.reply(request) for request in requests), return_exceptions=True)
+        return await asyncio.wait_for(waiting, timeout=20)
+
+    return asyncio.run(together())
 
 
 def test_different_limits_hold_in_one_batch(base):

@@ -120,15 +120,10 @@ class Decoder:
         """Let rows wait for a place."""
         self._queue.extend(_Waiting(row) for row in rows)
 
-    def clear(self) -> list[Row]:
-        """Give up all rows that are not done, and return them."""
-        rows = [
-            *(waiting.row for waiting in self._queue),
-            *(writing.row for _, writing in (self._batch.writing if self._batch else ())),
-        ]
+    def clear(self) -> None:
+        """Give up all rows that are not done."""
         self._queue.clear()
         self._batch = None
-        return rows
 
     @torch.inference_mode()
     def advance(self) -> list[tuple[Row, Reply]]:

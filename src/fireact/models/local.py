@@ -66,12 +66,16 @@ class LocalModel:
             try:
                 done = await asyncio.to_thread(self.decoder.advance)
             except Exception as error:  # every request in hand must hear of it, or it would wait for ever
-                failure = ModelError(f"{self.name}: {type(error).__name__}: {error}")
-                for row in self.decoder.clear():
-                    self._end(row, failure)
+                self._fail(ModelError(f"{self.name}: {type(error).__name__}: {error}"))
             else:
                 for row, reply in done:
                     self._end(row, reply)
+
+    def _fail(self, error: ModelError) -> None:
+        """Give up every request but those that came in the meantime, which the decoder has not seen."""
+        self.decoder.clear()
+        for row in self._futures.keys() - set(self._new):
+            self._end(row, error)
 
     def _end(self, row: Row, outcome: Reply | ModelError) -> None:
         """Tell whoever asked, unless they have gone."""
