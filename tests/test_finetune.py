@@ -9,10 +9,11 @@ from fireact.runs import read, write
 from fireact.stages import finetune
 from fireact.stages.finetune import FinetuneConfig, LogLine
 from fireact.trajectory import Action, Question, Step, Trajectory
+from tiny import save_tiny_base
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")
-tokenizers = pytest.importorskip("tokenizers")
 
 TOWNS = ("Lund", "Bergen", "Turku", "Odense", "Umea", "Visby", "Narvik", "Aarhus")
 
@@ -38,23 +39,7 @@ def trajectory(index: int) -> Trajectory:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    """A folder with a Llama of 2 layers x 32 and a byte-level tokenizer."""
-    folder = tmp_path_factory.mktemp("base")
-    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-    vocabulary = {token: index for index, token in enumerate(["<s>", "</s>", *sorted(alphabet)])}
-    bpe = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocabulary, merges=[]))
-    bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = tokenizers.decoders.ByteLevel()
-    transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<s>", eos_token="</s>").save_pretrained(
-        folder
-    )
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = transformers.LlamaConfig(
-        vocab_size=len(vocabulary), max_position_embeddings=512, initializer_range=0.2, **shape
-    )
-    torch.manual_seed(0)
-    transformers.LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
+    return save_tiny_base(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")

@@ -44,11 +44,28 @@ def greedy(base, text, max_tokens=24):
     return tokenizer.decode(out, skip_special_tokens=False).removesuffix("</s>")
 
 
+def replies_and_greedy(base, texts):
+    """What a batch writes, and what generate writes one at a time."""
+    replies = ask(open_model(LocalConfig(path=str(base))), [request(text) for text in texts])
+    return [reply.text for reply in replies], [greedy(base, text) for text in texts]
+
+
 @pytest.mark.parametrize("shared", ["", SHARED])
 def test_a_batch_writes_what_generate_writes_one_at_a_time(base, shared):
-    model = open_model(LocalConfig(path=str(base)))
-    replies = ask(model, [request(shared + text) for text in TEXTS])
-    assert [reply.text for reply in replies] == [greedy(base, shared + text) for text in TEXTS]
+    together, alone = replies_and_greedy(base, [shared + text for text in TEXTS])
+    assert together == alone
+
+
+def test_a_prefix_that_is_copied_for_want_of_room_changes_no_reply(base, monkeypatch):
+    monkeypatch.setattr("fireact.models.attention.MOST_SCORES", 0)
+    together, alone = replies_and_greedy(base, [SHARED + text for text in TEXTS])
+    assert together == alone
+
+
+@pytest.mark.parametrize("shape", [{"num_heads": 4}, {"window": 16}])
+def test_models_of_other_shapes_write_what_generate_writes(tmp_path, shape):
+    together, alone = replies_and_greedy(save_tiny_base(tmp_path, **shape), [SHARED + text for text in TEXTS])
+    assert together == alone
 
 
 def test_a_kept_prefix_serves_the_next_batch(base):
