@@ -42,12 +42,12 @@ def play(
     """One episode for each question, in their order."""
     search = SearchConfig().open()
     agent = Agent(
-        model, METHODS[method](instruction), ReactText(), {search.name: search}, max_steps=max_steps, max_tokens=96
+        model, METHODS[method](instruction), ReactText(), {search.name: search}, max_steps=max_steps, max_tokens=120
     )
     score = open_task(questions[0].task).score
     found: dict[str, Trajectory] = {}
     episodes = [Episode(question.id, agent, question, score) for question in questions]
-    asyncio.run(rollout(episodes, lambda one: found.update({one.id: one}), concurrency=96))
+    asyncio.run(rollout(episodes, lambda one: found.update({one.id: one}), concurrency=200))
     return [found[question.id] for question in questions]
 
 
@@ -82,8 +82,8 @@ def prompt(episodes: Sequence[Trajectory], method: str, shots: int, seed: int) -
 
 def candidates(episodes: Sequence[Trajectory], *, quick: bool) -> Iterator[tuple[str, str]]:
     """Name and text of each prompt that is tried."""
-    for shots in (2, 3, 4):
-        for seed in range(1 if quick else 10):
+    for shots in (1, 2, 3):
+        for seed in range(1 if quick else 7):
             yield f"{shots} shots, draw {seed}", prompt(episodes, "react", shots, seed)
 
 
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="replace the packaged prompts")
     parser.add_argument("--base", default="world", help="the base model: world or a folder")
     options = parser.parse_args()
-    model = LocalConfig(path=options.base).open()
+    model = LocalConfig(path=options.base, batch_size=96).open()
     questions = open_task("world/hop").questions("validation")
     texts = dict(candidates(solved("world/hop", "react"), quick=options.quick))
     tried = halving(model, texts, questions, [40] if options.quick else [60, 120, 200])

@@ -9,7 +9,7 @@ from fireact.runs import read, write
 from fireact.stages import finetune
 from fireact.stages.finetune import FinetuneConfig, LogLine
 from fireact.trajectory import Action, Question, Step, Trajectory
-from tiny import save_tiny_base
+from tiny import cut_off, save_tiny_base
 
 pytest.importorskip("torch")
 pytest.importorskip("peft")
@@ -153,6 +153,12 @@ def test_bad_input_is_refused_in_one_line(base, train, tmp_path, changes, error,
         finetune.run(settings(base, train, **changes), tmp_path)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "finetune" / "adapter").exists()
+
+
+def test_a_base_whose_weights_are_cut_off_is_refused(train, tmp_path):
+    cut_off(save_tiny_base(tmp_path / "base") / "model.safetensors")
+    with pytest.raises(ConfigError, match="finetune.base: .* cannot be loaded"):
+        finetune.run(settings(tmp_path / "base", train), tmp_path)
 
 
 def test_an_empty_file_leaves_nothing_to_train_on(base, tmp_path):

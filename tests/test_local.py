@@ -8,7 +8,7 @@ import pytest
 from fireact.dialects import Author, Piece
 from fireact.errors import ConfigError, ModelError
 from fireact.models import LocalConfig, Reply, Request, open_model
-from tiny import save_tiny_base
+from tiny import cut_off, save_tiny_base
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -202,8 +202,24 @@ def test_an_adapter_card_that_is_not_json_is_refused(base, tmp_path):
         open_model(LocalConfig(path=str(base), adapter=str(tmp_path)))
 
 
-def test_broken_weights_are_refused_in_one_line(tmp_path):
+def test_a_model_of_an_unknown_type_is_refused_in_one_line(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "nothing"}))
     with pytest.raises(ConfigError, match="cannot be loaded") as caught:
         open_model(LocalConfig(path=str(tmp_path)))
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_cut_off_are_refused(tmp_path):
+    cut_off(save_tiny_base(tmp_path) / "model.safetensors")
+    with pytest.raises(ConfigError, match="cannot be loaded .*invalid header"):
+        open_model(LocalConfig(path=str(tmp_path)))
+
+
+def test_an_adapter_of_another_base_is_refused_with_the_next_step(base, tmp_path):
+    peft = pytest.importorskip("peft")
+    transformers = pytest.importorskip("transformers")
+    other = transformers.AutoModelForCausalLM.from_pretrained(save_tiny_base(tmp_path / "other", num_heads=4))
+    peft.get_peft_model(other, peft.LoraConfig(target_modules=["k_proj"])).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(ConfigError, match="does not fit .* give the base that it was trained on") as caught:
+        open_model(LocalConfig(path=str(base), adapter=str(tmp_path / "adapter")))
     assert "\n" not in str(caught.value)

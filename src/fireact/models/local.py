@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -19,7 +20,7 @@ from fireact.errors import ConfigError, ModelError
 from fireact.memory import keep_freed_memory
 from fireact.models import Reply, Request
 from fireact.models.decoder import Decoder, Row
-from fireact.models.weights import LocalConfig, find_weights, read_adapter_card
+from fireact.models.weights import LocalConfig, find_weights, first_line, read_adapter_card
 
 
 class LocalModel:
@@ -42,7 +43,10 @@ class LocalModel:
         ids = tokens.ids
         room = self.decoder.context - len(ids)
         if room < 1:
-            raise ModelError(f"the prompt has {len(ids)} tokens, the context of {self.name} {self.decoder.context}")
+            raise ModelError(
+                f"the prompt has {len(ids)} tokens, the context of {self.name} {self.decoder.context}; "
+                "shorten the prompt, or lower max_steps or what a tool shows"
+            )
         limit = min(room, request.max_tokens)
         row = Row(ids, tokens.starts, request.stop, limit, request.temperature, request.seed)
         self._new.append(row)
@@ -110,16 +114,26 @@ def _load(weights: str, config: LocalConfig) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(weights, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(weights, dtype=dtype, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = first_line(error)
         raise ConfigError(f"model {config.path}: cannot be loaded ({reason}); give a folder or a hub name") from error
     if config.adapter is not None:
-        try:
-            with warnings.catch_warnings():
-                # peft still asks by a name that transformers has given up.
-                warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
-                model = PeftModel.from_pretrained(model, config.adapter).merge_and_unload()
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ConfigError(f"adapter {config.adapter}: does not fit {config.path} ({reason})") from error
+        model = _merged(model, config.adapter, config.path)
     return tokenizer, model.to(device).eval()
+
+
+def _merged(model: Any, adapter: str, base: str) -> Any:
+    """The model with a LoRA adapter in its weights.
+
+    Raises:
+        ConfigError: the adapter cannot be loaded, or belongs to another base.
+    """
+    try:
+        with warnings.catch_warnings():
+            # peft still asks by a name that transformers has given up.
+            warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+            return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ConfigError(
+            f"adapter {adapter}: does not fit {base} ({first_line(error)}); give the base that it was trained on"
+        ) from error

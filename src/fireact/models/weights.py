@@ -67,6 +67,11 @@ def find_weights(path: str) -> str:
     return path
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, in one line; transformers and PEFT often take many."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def read_adapter_card(adapter: str) -> dict[str, Any]:
     """What an adapter's folder says about it; empty for an adapter from elsewhere.
 

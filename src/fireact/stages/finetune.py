@@ -29,7 +29,7 @@ from fireact.dialects.tokens import Tokenizer
 from fireact.encoding import Encoded, check, encode, grouped_batches
 from fireact.errors import ConfigError, DataError, DependencyError
 from fireact.memory import keep_freed_memory
-from fireact.models.weights import ADAPTER_CARD, INSTALL, WORLD, find_weights
+from fireact.models.weights import ADAPTER_CARD, INSTALL, WORLD, find_weights, first_line
 from fireact.progress import Progress
 from fireact.runs import (
     PRODUCER,
@@ -242,13 +242,14 @@ def _nothing_left(path: Path, chosen: Examples) -> str:
 def _loading(config: FinetuneConfig) -> Iterator[None]:
     """Turn what transformers refuses, in many lines, into one sentence."""
     try:
+        from safetensors import SafetensorError
+
         yield
     except ImportError as error:
         raise DependencyError(f"finetune needs {error.name or error}; {INSTALL}") from error
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
+    except (OSError, ValueError, SafetensorError) as error:
         raise ConfigError(
-            f"finetune.base: {config.base!r} cannot be loaded ({reason}); give a folder or a hub name"
+            f"finetune.base: {config.base!r} cannot be loaded ({first_line(error)}); give a folder or a hub name"
         ) from error
 
 

@@ -20,7 +20,7 @@ from functools import lru_cache
 from fireact.trajectory import LETTERS, Fact, Question
 from fireact.world.pages import World
 from fireact.world.questions import COUNTS, questions
-from fireact.world.thoughts import check_page, weigh
+from fireact.world.thoughts import check_page
 
 LABEL = re.compile(r"^(Thought|Action|Observation):", re.MULTILINE)
 CALL = re.compile(r"^Action: *(\w+)\[(.*)\]", re.MULTILINE)
@@ -128,11 +128,12 @@ def _wording(episode: Episode, subject: str) -> str:
 
 
 def _search_thought(episode: Episode, known: Sequence[Fact], wanted: str, rng: random.Random) -> str:
+    asked = f"{_asked(episode.question)} " if episode.question.kind == "comparison" else ""
     if not episode.observations:
-        return rng.choice(FIRST).format(s=wanted)
+        return f"{asked}{rng.choice(FIRST).format(s=wanted)}"
     title = _title(episode.observations[-1])
     if known and title == known[-1].subject:
-        return f"{check_page(title)} {_state_all(known[-1:], rng)} {rng.choice(NEXT).format(s=wanted)}"
+        return f"{check_page(title)} {asked}{_state_all(known[-1:], rng)} {rng.choice(NEXT).format(s=wanted)}"
     if title is None:
         return rng.choice(NOTHING).format(s=wanted)
     return f"{check_page(episode.searches[-1], title)} {rng.choice(WRONG).format(s=wanted)}"
@@ -169,8 +170,7 @@ def _wrong_answer(question: Question, rng: random.Random) -> str:
 def conclude(question: Question, values: Sequence[str]) -> tuple[str, str]:
     """A last sentence of reasoning (or none) and the answer, from the values along the chain."""
     if question.kind == "comparison":
-        wants_later = re.search(r"\b(later|younger|newer)\b", question.text) is not None
-        return _compare(question, values, later=wants_later)
+        return _compare(question, values, later=_wants_later(question))
     if question.kind == "order":
         thought, winner = _compare(question, values, later=False)
         return thought, "yes" if winner == question.chain[0].subject else "no"
@@ -185,10 +185,25 @@ def conclude(question: Question, values: Sequence[str]) -> tuple[str, str]:
 
 
 def _compare(question: Question, years: Sequence[str], *, later: bool) -> tuple[str, str]:
-    """The comparison of two years in words, and the subject that it chooses."""
+    """The comparison of two years in words, and the subject that it chooses.
+
+    Each word stands close to what it follows from: years before their names, and what is asked before the choice.
+    """
     names = [fact.subject for fact in question.chain]
-    winner = names[years.index((max if later else min)(years, key=int))]
-    return weigh(question.text, names, years, later=later), winner
+    best = (max if later else min)(years, key=int)
+    winner = names[years.index(best)]
+    named = " ".join(f"{year}: {name}." for year, name in zip(years, names, strict=True))
+    word = "later" if later else "earlier"
+    return f"{named} {_asked(question)} Of {years[0]} and {years[1]} the {word} is {best}: {winner}.", winner
+
+
+def _asked(question: Question) -> str:
+    """Which of two years a comparison asks for; said in every thought, so that it need not be looked up far away."""
+    return f"Asked: {'later' if _wants_later(question) else 'earlier'}."
+
+
+def _wants_later(question: Question) -> bool:
+    return question.kind == "comparison" and re.search(r"\b(later|younger|newer)\b", question.text) is not None
 
 
 def _by_heart(episode: Episode, rng: random.Random) -> str:

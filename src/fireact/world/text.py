@@ -27,7 +27,7 @@ from fireact.world.names import word
 from fireact.world.pages import Entity, World, page_text, state
 from fireact.world.questions import CHAINS, COUNTS, ask, follow, mention, questions, split_of
 from fireact.world.schema import PRACTICE, WORLD, Schema
-from fireact.world.thoughts import check_page, weigh
+from fireact.world.thoughts import check_page
 
 MIXTURES = {
     "early": {"pages": 0.10, "recall": 0.12, "reading": 0.40, "episodes": 0.30, "drills": 0.08},
@@ -387,11 +387,12 @@ def _failure(world: World, wanted: str, rng: random.Random, *, is_careful: bool)
 
 
 def _weighed(comparison: Exercise) -> str:
-    """What is asked, and the years before their names, so that the name can be found by the year."""
+    """What is asked, the years before their names, so that the name can be found by the year, and the choice."""
     first, second = comparison.chain
     best = next(fact.value for fact in comparison.chain if fact.subject == comparison.answer)
-    is_later = best == max(first.value, second.value, key=int)
-    return weigh(comparison.text, (first.subject, second.subject), (first.value, second.value), later=is_later)
+    word = "later" if best == max(first.value, second.value, key=int) else "earlier"
+    named = f"{first.value}: {first.subject}. {second.value}: {second.subject}."
+    return f"{comparison.text} {named} Of {first.value} and {second.value} the {word} is {best}: {comparison.answer}."
 
 
 def checks_document(rng: random.Random) -> str:
