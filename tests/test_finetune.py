@@ -157,7 +157,7 @@ def test_bad_input_is_refused_in_one_line(base, train, tmp_path, changes, error,
 
 def test_a_base_whose_weights_are_cut_off_is_refused(train, tmp_path):
     cut_off(save_tiny_base(tmp_path / "base") / "model.safetensors")
-    with pytest.raises(ConfigError, match="finetune.base: .* cannot be loaded"):
+    with pytest.raises(ConfigError, match=r"finetune\.base: .* cannot be loaded"):
         finetune.run(settings(tmp_path / "base", train), tmp_path)
 
 
