@@ -6,7 +6,7 @@ import pytest
 
 from fireact.dialects import DIALECTS
 from fireact.errors import ConfigError
-from fireact.methods import METHODS, open_method
+from fireact.methods import open_method
 from fireact.methods.cot import CotConfig
 from fireact.methods.io import Io, IoConfig
 from fireact.methods.prompts import known_prompts, read_prompt
@@ -51,10 +51,6 @@ def test_a_reply_without_answer_says_so_and_answers_nothing(reply):
     step = IO.read(reply, IO.turn([]), REACT_TEXT)
     assert step.parse_error.startswith("expected a line 'Answer: ...', got ")
     assert IO.answer([step]) is None
-
-
-def test_the_known_methods_are_named():
-    assert METHODS == ("io", "cot", "react", "reflexion")
 
 
 def test_no_prompt_is_an_empty_instruction():

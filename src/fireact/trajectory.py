@@ -182,9 +182,5 @@ class Trajectory(Record):
         return len(self.steps)
 
     @property
-    def num_tool_calls(self) -> int:
-        return sum(step.action is not None and step.action.tool != FINISH for step in self.steps)
-
-    @property
     def is_correct(self) -> bool:
         return self.score is not None and self.score.em == 1.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Protocol, get_args
+from typing import Annotated, Protocol
 
 from pydantic import Field
 
@@ -57,9 +57,6 @@ from fireact.methods.reflexion import ReflexionConfig  # noqa: E402
 AnyMethodConfig = IoConfig | CotConfig | ReactConfig | ReflexionConfig
 MethodConfig = Annotated[AnyMethodConfig, Field(discriminator="kind")]
 """The config of any method; `kind` says of which."""
-
-METHODS: tuple[str, ...] = tuple(config.model_fields["kind"].default for config in get_args(AnyMethodConfig))
-"""The names of all methods."""
 
 
 def open_method(config: AnyMethodConfig, task: str) -> Method:

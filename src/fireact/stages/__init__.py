@@ -82,10 +82,8 @@ def _seeded(value: Any, seed: int) -> Any:
         return tuple(_seeded(one, seed) for one in value)
     if not isinstance(value, Config):
         return value
-    inner = {name: _seeded(getattr(value, name), seed) for name in type(value).model_fields}
-    update = {
-        name: new for name, new in inner.items() if new is not getattr(value, name) and new != getattr(value, name)
-    }
+    own = {name: getattr(value, name) for name in type(value).model_fields}
+    update = {name: new for name, old in own.items() if (new := _seeded(old, seed)) != old}
     if "seed" in type(value).model_fields and "seed" not in value.model_fields_set:
         update["seed"] = seed
     return value.model_copy(update=update)

@@ -20,6 +20,7 @@ from fireact.config import Config
 from fireact.errors import unknown_name
 from fireact.methods import MethodConfig, open_method
 from fireact.models import Model, ModelConfig, open_model
+from fireact.models.weights import LocalConfig
 from fireact.progress import Progress
 from fireact.rollout import Episode, rollout
 from fireact.runs import (
@@ -149,11 +150,11 @@ def run(config: EvaluateConfig, folder: Path) -> Summary:
         FireactError: a setting is wrong, the folder refuses, a tuned agent was trained on a question asked here, or
             all episodes of an agent failed.
     """
-    tuned = any(_is_tuned(agent) for agent in config.agents)
-    if tuned:
+    has_tuned = any(_is_tuned(agent.model) for agent in config.agents)
+    if has_tuned:
         require(folder, "finetune")
         _refuse_trained_questions(config, folder)
-    open_stage(folder, "evaluate", config, after=["finetune"] if tuned else [])
+    open_stage(folder, "evaluate", config, after=["finetune"] if has_tuned else [])
     lines = []
     for agent in config.agents:
         asyncio.run(_ask(agent, config, folder))
@@ -221,13 +222,14 @@ def _uses_tools(agent: AgentConfig, config: EvaluateConfig) -> bool:
     return open_method(agent.method, config.tasks[0].task).uses_tools
 
 
-def _is_tuned(agent: AgentConfig) -> bool:
-    return getattr(agent.model, "adapter", None) == TUNED
+def _is_tuned(model: ModelConfig) -> bool:
+    """Whether the model has the adapter that this run makes."""
+    return isinstance(model, LocalConfig) and model.adapter == TUNED
 
 
 def _with_adapter(model: ModelConfig, folder: Path) -> ModelConfig:
-    """The model with the adapter of this run where it asks for that."""
-    if getattr(model, "adapter", None) != TUNED:
+    """The model with the folder of its adapter, where this run makes that."""
+    if not _is_tuned(model):
         return model
     return model.model_copy(update={"adapter": str(require(folder, "finetune"))})
 

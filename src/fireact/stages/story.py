@@ -136,9 +136,9 @@ def _times(large: float, small: float) -> str:
 def describe(agent: AgentConfig) -> str:
     """What an agent is, in a few words: its model, adapter, method and dialect."""
     model = agent.model.model_dump(mode="json")
-    names = [str(model[key]) for key in ("kind", "path", "name") if model.get(key)]
+    names = [str(model[key]) for key in ("kind", "path") if model.get(key)]
     adapter = ["with a LoRA adapter"] if model.get("adapter") else []
-    prompt = ["without examples"] if getattr(agent.method, "prompt", "") == "none" else []
+    prompt = ["without examples"] if agent.method.prompt == "none" else []
     return ", ".join((" ".join(names), *adapter, agent.method.kind, *prompt))
 
 

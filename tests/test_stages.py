@@ -1,0 +1,61 @@
+"""stages/__init__.py: a recipe, and what its sections are handed down."""
+
+import pytest
+
+from fireact.config import to_values, validate
+from fireact.errors import ConfigError
+from fireact.runs import STAGES
+from fireact.stages import RUN, Recipe
+from fireact.stages.asking import QuestionSet
+
+REACT = {"kind": "react"}
+EVALUATE = {
+    "agents": [
+        {"name": "a", "model": {"kind": "oracle"}, "method": REACT},
+        {"name": "b", "model": {"kind": "oracle", "seed": 3}, "method": REACT, "seed": 4},
+    ],
+    "tasks": [{"task": "world/hop", "split": "test", "num_questions": 5, "noises": ["none"]}],
+    "noises": ["normal", {"kind": "random", "seed": 0}],
+}
+
+
+def recipe(**sections) -> Recipe:
+    return validate({"name": "small", "seed": 7, **sections}, Recipe, where="recipe")
+
+
+def test_every_stage_can_be_run_and_has_a_section():
+    assert tuple(RUN) == STAGES
+    assert set(STAGES) < set(Recipe.model_fields)
+
+
+def test_stages_are_in_the_order_they_run_in():
+    assert recipe(report={}, unify={}, mix={}).stages == ("unify", "mix", "report")
+
+
+def test_the_seed_of_a_recipe_goes_to_all_that_give_none():
+    section = recipe(evaluate=EVALUATE).section("evaluate")
+    assert [(agent.seed, agent.model.seed) for agent in section.agents] == [(7, 7), (4, 3)]
+    assert [noise and noise.seed for noise in section.noises] == [None, 0]
+    assert section.tasks[0].noises[0].seed == 7
+
+
+def test_a_seed_of_nought_is_given_too():
+    assert recipe(mix={"seed": 0}).section("mix").seed == 0
+    assert recipe(mix={}).section("mix").seed == 7
+
+
+def test_mix_is_told_what_evaluate_will_ask():
+    asked = QuestionSet(task="world/hop", split="test", num_questions=5)
+    assert recipe(mix={}, evaluate=EVALUATE).section("mix").test == (asked,)
+
+
+def test_a_resolved_recipe_reads_back_as_itself():
+    resolved = recipe(mix={}, evaluate=EVALUATE).resolved()
+    values = to_values(resolved)
+    assert values["evaluate"]["agents"][0]["model"]["seed"] == 7
+    assert to_values(validate(values, Recipe, where="recipe").resolved()) == values
+
+
+def test_a_section_that_is_missing_is_named_with_those_there():
+    with pytest.raises(ConfigError, match="recipe 'small' has no section 'mix', only unify; add one"):
+        recipe(unify={}).section("mix")
