@@ -95,7 +95,11 @@ class _Batch:
 
 
 class Decoder:
-    """Not for use by two threads at once."""
+    """Writes the replies to rows; not for use by two threads at once.
+
+    `add` rows, then `advance` until it `is_idle`; rows may be added between. Models that do not attend to everything
+    before, such as those with a sliding window, take in rows only when all others are done, and keep nothing.
+    """
 
     def __init__(self, model: Any, tokenizer: Any, *, num_places: int, kept_bytes: int = KEPT_BYTES) -> None:
         self.model = model
@@ -115,6 +119,11 @@ class Decoder:
     def is_idle(self) -> bool:
         """Whether all rows are done."""
         return not self._queue and self._batch is None
+
+    @property
+    def _joins(self) -> bool:
+        """Whether keys and values are cut and joined: to be kept, and to let rows enter while others are written."""
+        return self.kept.max_bytes > 0
 
     def add(self, rows: Iterable[Row]) -> None:
         """Let rows wait for a place."""
@@ -139,19 +148,20 @@ class Decoder:
     def _take_in(self) -> list[_Writing]:
         """Fill free places with rows that wait; returns those that are done with their first token."""
         free = self.num_places - len(self._batch.writing if self._batch else ())
-        if self._batch and not (self.kept.max_bytes and free):
+        if self._batch and not (self._joins and free):
             return []
         first = list(islice(self._queue, free))
         if not first:
             return []
+        begun = time.perf_counter()
         self._look_up(first)
         prefix, knowns = self._fitting([waiting.known or NOTHING_KNOWN for waiting in first])
         rows = [self._queue.popleft().row for _ in knowns]
-        return self._enter(self._read(rows, knowns, prefix)) if rows else []
+        return self._enter(self._read(rows, knowns, prefix, begun)) if rows else []
 
     def _look_up(self, waiting: Sequence[_Waiting]) -> None:
         """Find what is already known of each row: its earlier turns, or else what all first turns begin with."""
-        if not self.kept.max_bytes:
+        if not self._joins:
             return
         unseen = [one for one in waiting if one.known is None]
         for one in unseen:
@@ -189,9 +199,8 @@ class Decoder:
         fitting = next(place for place, known in enumerate(knowns) if known.prefix is not prefix)
         return prefix, knowns[:fitting]
 
-    def _read(self, rows: Sequence[Row], knowns: Sequence[Known], prefix: Prefix) -> _Batch:
+    def _read(self, rows: Sequence[Row], knowns: Sequence[Known], prefix: Prefix, begun: float) -> _Batch:
         """Read what is not known of the prompts, and choose the first token of each reply."""
-        begun = time.perf_counter()
         cache, before = self._assemble(knowns)
         rests = [row.ids[len(known.ids) :] for row, known in zip(rows, knowns, strict=True)]
         longest = max(map(len, rests))
@@ -311,7 +320,7 @@ class Decoder:
         done = [(place, writing) for place, writing in batch.writing if self._is_done(writing)]
         for place, writing in done:
             batch.places[place] = None
-            if self.kept.max_bytes:
+            if self._joins:
                 there = batch.mask[place].bool()
                 layers = ((layer.keys[place][:, there], layer.values[place][:, there]) for layer in batch.cache.layers)
                 known = Known((*writing.row.ids, *writing.ids[:-1]), tuple(layers), batch.prefix)
@@ -320,7 +329,7 @@ class Decoder:
 
     def _shrink(self, batch: _Batch) -> None:
         """Remove the places of rows that are done."""
-        if self.kept.max_bytes:
+        if self._joins:
             self._rearrange(batch, len(batch.writing), batch.longest)
             return
         places = torch.tensor([place for place, _ in batch.writing], device=batch.mask.device)
