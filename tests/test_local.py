@@ -185,23 +185,6 @@ def test_a_reply_stops_where_the_context_ends(tmp_path):
     assert ask(model, [request("x" * 10)])[0].tokens_out <= 5
 
 
-def test_a_folder_without_weights_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"has no config\.json"):
-        open_model(LocalConfig(path=str(tmp_path)))
-
-
-def test_a_folder_that_is_no_adapter_is_refused(base, tmp_path):
-    with pytest.raises(ConfigError, match=r"no adapter_config\.json there"):
-        open_model(LocalConfig(path=str(base), adapter=str(tmp_path)))
-
-
-def test_an_adapter_card_that_is_not_json_is_refused(base, tmp_path):
-    (tmp_path / "adapter_config.json").write_text("{}")
-    (tmp_path / "fireact.json").write_text("{")
-    with pytest.raises(ConfigError, match="not JSON"):
-        open_model(LocalConfig(path=str(base), adapter=str(tmp_path)))
-
-
 def test_a_model_of_an_unknown_type_is_refused_in_one_line(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "nothing"}))
     with pytest.raises(ConfigError, match="cannot be loaded") as caught:

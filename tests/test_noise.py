@@ -13,7 +13,6 @@ from fireact.tools.noise import noise_generator
 
 class Echo:
     name = "echo"
-    description = "echo[words] says them again"
 
     def __init__(self):
         self.calls = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -86,7 +85,6 @@ class Says:
 @dataclass
 class Echo:
     name: str = "search"
-    description: str = "Echoes."
     calls: list[Call] = field(default_factory=list)
 
     async def __call__(self, argument: str, call: Call) -> str:
@@ -282,19 +280,9 @@ def test_an_interrupt_leaves_everything_finished_with_the_sink():
     assert 4 <= len(done) < 10
 
 
-def test_progress_is_told_in_plain_lines_where_there_is_no_terminal(caplog):
-    caplog.set_level(logging.INFO, logger="fireact")
-    with Progress("generate", 20) as progress:
-        asyncio.run(
-            rollout(episodes(Says(("finish Ann", ModelError("x"))), 20), print, concurrency=2, progress=progress)
-        )
-    assert len(caplog.messages) == 10
-    assert caplog.messages[0].startswith("generate: 2/20, 1 correct, 1 failed, 0 s, about ")
-    assert caplog.messages[-1] == "generate: 20/20, 10 correct, 10 failed, 0 s"
-
-
-def test_progress_is_silent_in_a_library(caplog):
-    caplog.set_level(logging.WARNING, logger="fireact")
-    with Progress("generate", 2) as progress:
-        progress.advance()
-    assert caplog.messages == []
+def test_every_end_is_told_to_the_progress():
+    progress = Progress("generate", 4)
+    asyncio.run(
+        rollout(episodes(Says(("finish Ann", ModelError("x"))), 4), lambda _: None, concurrency=2, progress=progress)
+    )
+    assert (progress.done, progress.notes) == (4, {"correct": 2, "failed": 2})

@@ -1,6 +1,6 @@
 """Models: a request -> a reply. One file for each way to get text.
 
-A new kind of model is one file and one line in `Model` and `open_model`.
+A new kind of model is one file, its config named in `ModelConfig`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ ModelConfig = Annotated[LocalConfig | OracleConfig | ScriptedConfig, Field(discr
 """The config of any model; `kind` says of which."""
 
 
-def open_model(config: LocalConfig | OracleConfig | ScriptedConfig) -> Model:
+def open_model(config: ModelConfig) -> Model:
     """The model that a config describes.
 
     Raises:

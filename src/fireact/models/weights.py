@@ -88,4 +88,6 @@ def read_adapter_card(adapter: str) -> dict[str, Any]:
         card = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(f"{path}: not JSON; run 'fireact finetune' again in an empty folder") from error
-    return card if isinstance(card, dict) else {}
+    if not isinstance(card, dict):
+        raise ConfigError(f"{path}: expected a JSON object; run 'fireact finetune' again in an empty folder")
+    return card

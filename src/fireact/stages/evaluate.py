@@ -48,7 +48,7 @@ from fireact.tools import NoiseConfig
 from fireact.trajectory import Trajectory
 
 NORMAL = "normal"
-TUNED = "finetune"
+OWN_ADAPTER = "finetune"
 """The adapter that this run's own `finetune` makes."""
 NOISES = (NORMAL, "none", "random")
 
@@ -224,7 +224,7 @@ def _uses_tools(agent: AgentConfig, config: EvaluateConfig) -> bool:
 
 def _is_tuned(model: ModelConfig) -> bool:
     """Whether the model has the adapter that this run makes."""
-    return isinstance(model, LocalConfig) and model.adapter == TUNED
+    return isinstance(model, LocalConfig) and model.adapter == OWN_ADAPTER
 
 
 def _with_adapter(model: ModelConfig, folder: Path) -> ModelConfig:

@@ -329,7 +329,7 @@ def _trainer(student: PeftModel, plan: Plan, config: FinetuneConfig, stage: Path
         train_sampling_strategy="sequential",
         learning_rate=config.learning_rate,
         lr_scheduler_type=schedule,
-        warmup_steps=config.warmup_share,
+        warmup_steps=config.warmup_share,  # below 1, transformers takes it for a share of all updates
         logging_steps=config.log_every,
         save_steps=config.save_every,
         save_total_limit=1,

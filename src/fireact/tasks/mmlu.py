@@ -8,10 +8,9 @@ from pathlib import Path
 from fireact.errors import DataError
 from fireact.metrics import score_choice
 from fireact.tasks.folder import HINT, read_rows, require_split
-from fireact.trajectory import Question, Score
+from fireact.trajectory import LETTERS, Question, Score
 
 NUM_CHOICES = 4
-LETTERS = "ABCD"
 
 
 class Mmlu:
@@ -39,7 +38,7 @@ class Mmlu:
     def _read(self, path: Path, split: str) -> Iterator[Question]:
         subject = path.stem.removesuffix(f"_{split}")
         for index, (text, *choices, answer) in enumerate(read_rows(path, num_columns=NUM_CHOICES + 2)):
-            if answer not in tuple(LETTERS):
+            if answer not in tuple(LETTERS[:NUM_CHOICES]):
                 raise DataError(f"{path}: question {index} (from 0): expected a letter A to D, got {answer!r}; {HINT}")
             yield Question(
                 id=f"{subject}-{index}",

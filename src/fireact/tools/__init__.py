@@ -1,6 +1,6 @@
 """Tools: an argument -> an observation. One file for each tool; `noise` wraps any of them.
 
-A new tool is one file and one line in `Tool` and `open_tool`.
+A new tool is one file, its config named in `ToolConfig`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,6 @@ class Tool(Protocol):
 
     @property
     def name(self) -> str: ...
-
-    @property
-    def description(self) -> str:
-        """One sentence for the agent: what the tool does and what its argument is."""
-        ...
 
     async def __call__(self, argument: str, call: Call) -> str: ...
 

@@ -50,10 +50,6 @@ class NoisyTool:
     def name(self) -> str:
         return self.tool.name
 
-    @property
-    def description(self) -> str:
-        return self.tool.description
-
     async def __call__(self, argument: str, call: Call) -> str:
         rng = noise_generator(self.config, call)
         if rng is None:

@@ -34,7 +34,6 @@ class Search:
     """Best pages for some words, cut to snippets."""
 
     name = "search"
-    description = "search[words] finds the page that fits the words best and shows its beginning"
 
     def __init__(self, pages: Sequence[Page], *, top_k: int = 1, snippet_chars: int = 400) -> None:
         self.pages = pages
