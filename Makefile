@@ -15,7 +15,7 @@ FLOOR := 90
 # What can be tested without files, network, clock or weights.
 PURE := trajectory.py config.py metrics.py statistics.py dialects/*.py methods/*.py tools/noise.py \
         encoding/encode.py encoding/gate.py encoding/batches.py stages/unify.py stages/mix.py \
-        stages/results.py stages/figures.py stages/story.py world/text.py \
+        stages/results.py stages/figures.py stages/story.py stages/table.py world/text.py \
         world/names.py world/pages.py world/questions.py world/oracle.py
 comma := ,
 empty :=

@@ -31,8 +31,9 @@ from fireact.runs import (
 )
 from fireact.stages import figures
 from fireact.stages.evaluate import NORMAL, EvaluateConfig, noise_name
-from fireact.stages.results import Cell, Outcome, Results, Row, outcome, results
-from fireact.stages.story import Story, describe, describe_split, gain, headline, number, remark, tiles
+from fireact.stages.results import Cell, Outcome, outcome, results
+from fireact.stages.story import Story, describe, describe_split, headline, number, remark, tiles
+from fireact.stages.table import table
 from fireact.trajectory import Trajectory
 
 BASELINE, TUNED = "prompted", "tuned"
@@ -167,49 +168,6 @@ def choose_samples(outcomes: Sequence[Outcome], telling: Iterable[str], count: i
     right = [one.question for one in ordered if one.is_correct]
     wrong = [one.question for one in ordered if not one.is_correct]
     return (*right[:count], *wrong[:count])
-
-
-# The table of plain text
-
-
-def table(found: Results) -> str:
-    """The comparison in aligned columns, then a line for each paired difference and each drop under noise."""
-    head = ("agent", "noise", "task", "n", "EM [low, high]", "F1", "turns", "tokens in", "tokens out", "s/question")
-    lines = [head, *map(_cells, found.rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    parts = ["\n".join(_line(line, widths) for line in lines)]
-    parts += ["\n".join(group) for group in (_difference_lines(found), _drop_lines(found)) if group]
-    return "\n\n".join(parts)
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    em = "-" if row.em is None else f"{row.em:.1f} [{row.em_low:.1f}, {row.em_high:.1f}]"
-    numbers = number(row.f1), number(row.turns), number(row.tokens_in, 0), number(row.tokens_out, 0)
-    return row.agent, row.noise, f"{row.task} {row.split}", str(row.n), em, *numbers, number(row.seconds, 2)
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = (
-        cell.ljust(width) if index < 3 else cell.rjust(width)
-        for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    )
-    return "  ".join(padded).rstrip()
-
-
-def _difference_lines(found: Results) -> list[str]:
-    return [
-        f"{one.a} - {one.b}, {one.task} {one.split}, {one.noise}: EM {one.difference:+.1f} points "
-        f"[{one.low:+.1f}, {one.high:+.1f}]{gain(one, ' ({:+.0f}%)')} over {one.n} common questions"
-        for one in found.differences
-    ]
-
-
-def _drop_lines(found: Results) -> list[str]:
-    return [
-        f"{one.agent}, {one.task} {one.split}: EM {one.em_normal:.1f} -> {one.em:.1f} under {one.noise}"
-        f"{'' if one.drop is None else f', a drop of {one.drop:.1f}%'}"
-        for one in found.drops
-    ]
 
 
 def page(story: Story) -> str:
