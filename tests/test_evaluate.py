@@ -1,10 +1,14 @@
-"""stages/evaluate.py: which cells a recipe makes."""
+"""stages/evaluate.py: which cells a recipe makes, and what a tuned agent may not be asked."""
 
 import pytest
 
+from fireact import runs
 from fireact.config import validate
-from fireact.errors import ConfigError
-from fireact.stages.evaluate import EvaluateConfig, cells_of, noise_name
+from fireact.errors import ConfigError, RunError
+from fireact.stages.asking import open_questions
+from fireact.stages.evaluate import EvaluateConfig, cells_of, noise_name, run
+from fireact.stages.finetune import FinetuneConfig
+from fireact.trajectory import Trajectory
 
 AGENTS = [
     {"name": "io", "model": {"kind": "oracle"}, "method": {"kind": "io"}},
@@ -64,3 +68,27 @@ def test_the_questions_alone_are_what_mix_must_keep_out():
 def test_mistakes_are_named(values, words):
     with pytest.raises(ConfigError, match=words):
         config(**values)
+
+
+TUNED = {
+    "name": "tuned",
+    "model": {"kind": "local", "path": "world", "adapter": "finetune"},
+    "method": {"kind": "react", "prompt": "none"},
+}
+
+
+def test_an_agent_that_is_not_tuned_yet_names_the_command(tmp_path):
+    with pytest.raises(RunError, match="run 'fireact finetune' with the same recipe"):
+        run(config(agents=[TUNED]), tmp_path)
+
+
+def test_a_tuned_agent_is_not_asked_what_it_was_trained_on(tmp_path):
+    chosen = config(agents=[TUNED])
+    asked = open_questions(chosen.tasks[0])[3]
+    values = {"id": "t", "method": "react", "dialect": "react-text", "model": "m", "end": "finished"}
+    runs.write(tmp_path / "own.jsonl", [Trajectory(question=asked, **values)])
+    runs.open_stage(tmp_path, "finetune", FinetuneConfig(train=str(tmp_path / "own.jsonl")))
+    runs.output(tmp_path, "finetune").mkdir()
+    with pytest.raises(RunError, match="1 questions to train on are also asked by 'evaluate'"):
+        run(chosen, tmp_path)
+    assert not (tmp_path / "evaluate").exists()

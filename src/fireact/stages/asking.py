@@ -81,6 +81,7 @@ def open_questions(chosen: QuestionSet) -> Sequence[Question]:
         DataError: the split cannot be read.
     """
     there = open_task(chosen.task).questions(chosen.split)
+    # At least one, so that a skip beyond the end is refused instead of asking nothing.
     asked = chosen.num_questions or max(1, len(there) - chosen.skip)
     if chosen.skip + asked > len(there):
         raise ConfigError(
