@@ -93,6 +93,29 @@ class Drawing:
             ET.SubElement(element, "title").text = visible(note)
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A share with its interval, all in per cent."""
+
+    value: float
+    low: float
+    high: float
+    colour: str
+    """A class of the style."""
+    agent: str = ""
+    """Whose it is; empty for the teacher's."""
+
+
+@dataclass(frozen=True)
+class ShareRow:
+    """One row of a figure of shares."""
+
+    name: str
+    marks: tuple[Mark, ...]
+    remark: str
+    """Stands behind the marks."""
+
+
 def noise_bars(rows: Sequence[Row], drops: Sequence[Drop], colours: Colours) -> str:
     """EM of each agent under each noise, with intervals, and what share of it the noise takes; for one split."""
     left, top, plot, foot = 46, 26, 220, 62
@@ -193,9 +216,14 @@ def turn_bars(
 def teacher_bars(teacher: Sequence[Teaching]) -> str:
     """Share of the teacher's trajectories that were right, by task and method."""
     return _share_rows(
-        [f"{one.task} · {one.method}" for one in teacher],
-        [[(one.share, one.low, one.high, "teacher", "")] for one in teacher],
-        [f"{one.share:.1f}%  ({one.right:,} of {one.n:,})" for one in teacher],
+        [
+            ShareRow(
+                f"{one.task} · {one.method}",
+                (Mark(one.share, one.low, one.high, "teacher"),),
+                f"{one.share:.1f}%  ({one.right:,} of {one.n:,})",
+            )
+            for one in teacher
+        ],
         label="Share of the teacher's trajectories that were right",
         unit="right, % of trajectories",
     )
@@ -204,29 +232,25 @@ def teacher_bars(teacher: Sequence[Teaching]) -> str:
 def group_dots(groups: Sequence[Group], colours: Colours, *, most: int = 12) -> str:
     """EM of each agent by kind of question, with intervals; the most frequent kinds of one split."""
     chosen = list(by(groups, lambda one: one.group).items())[:most]
+
+    def mark(one: Group) -> Mark:
+        return Mark(one.em, one.em_low, one.em_high, f"agent{colours[one.agent]}", one.agent)
+
     return _share_rows(
-        [name for name, _ in chosen],
         [
-            [(one.em, one.em_low, one.em_high, f"agent{colours[one.agent]}", one.agent) for one in members]
-            for _, members in chosen
+            ShareRow(name, tuple(map(mark, members)), f"n = {max(one.n for one in members):,}")
+            for name, members in chosen
         ],
-        [f"n = {max(one.n for one in members):,}" for _, members in chosen],
         label="EM by kind of question",
         unit="EM, % of questions",
     )
 
 
-Mark = tuple[float, float, float, str, str]
-"""Value, low, high, colour, name."""
-
-
-def _share_rows(
-    names: Sequence[str], marks: Sequence[Sequence[Mark]], remarks: Sequence[str], *, label: str, unit: str
-) -> str:
-    """Rows of dots with intervals on an axis from 0 to 100%; a row that has one mark has a bar under it."""
-    left = 24 + max(map(_width, names), default=0)
-    right, top = 30 + max(map(_width, remarks), default=0), 8
-    heights = [max(34, 15 * len(row) + 20) for row in marks]
+def _share_rows(rows: Sequence[ShareRow], *, label: str, unit: str) -> str:
+    """Rows of dots with intervals on an axis from 0 to 100%; one mark that is nobody's is a bar."""
+    left = 24 + max((_width(row.name) for row in rows), default=0)
+    right, top = 30 + max((_width(row.remark) for row in rows), default=0), 8
+    heights = [max(34, 15 * len(row.marks) + 20) for row in rows]
     drawing = Drawing(WIDTH, top + sum(heights) + 44, label)
     plot_width = drawing.width - left - right
     bottom = top + sum(heights)
@@ -236,22 +260,23 @@ def _share_rows(
         drawing.text(x, bottom + 18, str(tick), "muted", anchor="middle")
     drawing.text(left + plot_width / 2, bottom + 38, unit, "muted", anchor="middle")
     y = float(top)
-    for name, row, remark, height in zip(names, marks, remarks, heights, strict=True):
+    for row, height in zip(rows, heights, strict=True):
         middle = y + height / 2
-        drawing.text(left - 12, middle + 4, name, anchor="end")
-        drawing.text(drawing.width - right + 16, middle + 4, remark, "muted")
-        for index, (value, low, high, kind, who) in enumerate(row):
-            own = middle + 15 * (index - (len(row) - 1) / 2)
-            a, b, c = (left + plot_width * share / 100 for share in (low, value, high))
-            note = f"{who}{', ' if who else ''}{name}: {value:.1f}% [{low:.1f}, {high:.1f}]"
-            if len(row) == 1 and not who:
-                drawing.rect(left, own - 9, b - left, 18, f"bar {kind}", note)
+        drawing.text(left - 12, middle + 4, row.name, anchor="end")
+        drawing.text(drawing.width - right + 16, middle + 4, row.remark, "muted")
+        for index, mark in enumerate(row.marks):
+            own = middle + 15 * (index - (len(row.marks) - 1) / 2)
+            a, b, c = (left + plot_width * share / 100 for share in (mark.low, mark.value, mark.high))
+            who = f"{mark.agent}, " if mark.agent else ""
+            note = f"{who}{row.name}: {mark.value:.1f}% [{mark.low:.1f}, {mark.high:.1f}]"
+            if len(row.marks) == 1 and not mark.agent:
+                drawing.rect(left, own - 9, b - left, 18, f"bar {mark.colour}", note)
                 drawing.whisker(a, own, c, own, "whisker")
             else:
-                drawing.whisker(a, own, c, own, f"range {kind}")
-                drawing.dot(b, own, f"point {kind}", note)
+                drawing.whisker(a, own, c, own, f"range {mark.colour}")
+                drawing.dot(b, own, f"point {mark.colour}", note)
         y += height
-        if len(row) > 1 and y < bottom:
+        if len(row.marks) > 1 and y < bottom:
             drawing.line(0, y, drawing.width, y, "grid")
     return drawing.svg()
 
