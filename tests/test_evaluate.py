@@ -61,6 +61,8 @@ def test_the_questions_alone_are_what_mix_must_keep_out():
     [
         ({"agents": [AGENTS[0], AGENTS[0]]}, "the agent 'io' stands 2 times"),
         ({"noises": ["none", "none"]}, "the noise 'none' stands 2 times"),
+        ({"tasks": [{"task": "world/hop", "split": "test", "noises": ["none", "none"]}]}, "tasks.0.noises: the noise"),
+        ({"noises": []}, "noises: tuple should have at least 1 item"),
         ({"noises": ["rain"]}, "unknown noise 'rain'"),
         ({"tasks": [{"task": "world/hip", "split": "test"}]}, "unknown task 'world/hip'"),
     ],

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from fireact.config import Config
 from fireact.errors import unknown_name
@@ -66,6 +66,10 @@ def _named_noise(value: Any) -> Any:
 
 Noise = Annotated[NoiseConfig | None, BeforeValidator(_named_noise)]
 """`normal`, `none`, `random`, or a NoiseConfig; None is normal."""
+Noises = Annotated[
+    tuple[Noise, ...], Field(min_length=1), AfterValidator(lambda noises: _distinct(noises, "noise", noise_name))
+]
+"""Each name once, because it is that of a file."""
 T = TypeVar("T")
 
 
@@ -82,7 +86,7 @@ class TestSet(QuestionSet):
     """Questions that every agent is asked."""
 
     __test__ = False
-    noises: tuple[Noise, ...] | None = Field(None, min_length=1)
+    noises: Noises | None = None
     """For these questions only; those of the whole section where None."""
 
     @property
@@ -96,7 +100,7 @@ class EvaluateConfig(Config):
 
     agents: tuple[AgentConfig, ...] = Field(min_length=1)
     tasks: tuple[TestSet, ...] = Field(min_length=1)
-    noises: tuple[Noise, ...] = Field((None,), min_length=1)
+    noises: Noises = (None,)
     concurrency: int = Field(64, ge=1)
     """Episodes at once."""
 
@@ -115,11 +119,6 @@ class EvaluateConfig(Config):
     @classmethod
     def _tasks_are_distinct(cls, tasks: tuple[QuestionSet, ...]) -> tuple[QuestionSet, ...]:
         return _distinct(tasks, "split", lambda chosen: f"{chosen.task} {chosen.split}")
-
-    @field_validator("noises")
-    @classmethod
-    def _noises_are_distinct(cls, noises: tuple[Noise, ...]) -> tuple[Noise, ...]:
-        return _distinct(noises, "noise", noise_name)
 
 
 @dataclass(frozen=True)
