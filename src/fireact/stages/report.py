@@ -2,8 +2,8 @@
 
 `report.html` holds its own style and figures, no script and no link; a browser that honours its content policy runs
 and fetches nothing. Texts of models and tools are escaped, and characters that would hide or reorder text are shown as
-their code. The page needs jinja2 (the extra `report`); without it the rest is written, and the log
-says how to install it.
+their code. The page needs jinja2 (the extra `report`); without it the rest is written, and the log says how to install
+it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from fireact.errors import DependencyError, RunError, unknown_name
 from fireact.runs import (
     PRODUCER,
     Summary,
+    asked_of,
     evaluation_path,
     open_stage,
     output,
     read,
-    read_json,
     require,
     write_json,
     write_text,
@@ -118,8 +118,8 @@ def read_evaluation(folder: Path) -> tuple[EvaluateConfig, tuple[Cell, ...]]:
         RunError: nothing is answered yet.
         DataError: a file cannot be read.
     """
-    path = output(folder, "evaluate") / "config.json"
-    config = validate(read_json(path).get("config"), EvaluateConfig, where=str(path))
+    place = output(folder, "evaluate")
+    config = validate(asked_of(folder, "evaluate"), EvaluateConfig, where=str(place))
     noises = [noise_name(noise) for noise in config.all_noises]
     cells = tuple(
         Cell(agent.name, noise, chosen.task, chosen.split, outcomes)
@@ -129,7 +129,7 @@ def read_evaluation(folder: Path) -> tuple[EvaluateConfig, tuple[Cell, ...]]:
         if (outcomes := _read_outcomes(folder, agent.name, noise, chosen.task, chosen.split))
     )
     if not cells:
-        raise RunError(f"{path.parent}: no question is answered yet; run 'fireact evaluate' with the same recipe")
+        raise RunError(f"{place}: no question is answered yet; run 'fireact evaluate' with the same recipe")
     return config, cells
 
 

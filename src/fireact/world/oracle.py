@@ -194,12 +194,12 @@ def _compare(question: Question, years: Sequence[str], *, later: bool) -> tuple[
     winner = names[years.index(best)]
     named = " ".join(f"{year}: {name}." for year, name in zip(years, names, strict=True))
     word = "later" if later else "earlier"
-    return f"{named} {_asked(question)} Of {years[0]} and {years[1]} the {word} is {best}: {winner}.", winner
+    return f"{named} Of {years[0]} and {years[1]} the year asked: {word} is {best}: {winner}.", winner
 
 
 def _asked(question: Question) -> str:
     """Which of two years a comparison asks for; said in every thought, so that it need not be looked up far away."""
-    return f"Asked: {'later' if _wants_later(question) else 'earlier'}."
+    return f"The year asked: {'later' if _wants_later(question) else 'earlier'}."
 
 
 def _wants_later(question: Question) -> bool:

@@ -196,7 +196,9 @@ def draft_comparisons(world: World, split: str, rng: random.Random) -> Iterator[
         if chain[0].value == chain[1].value:
             continue
         wants_later = rng.random() < 0.5
-        text = rng.choice(relation.later if wants_later else relation.earlier).format(a=first.name, b=second.name)
+        asked, _, names = rng.choice(relation.later if wants_later else relation.earlier).partition(", ")
+        text = f"Of {names.removesuffix('?').replace(' or ', ' and ')}, {asked[0].lower()}{asked[1:]}?"
+        text = text.format(a=first.name, b=second.name)
         by_year = sorted(chain, key=lambda fact: int(fact.value))
         yield Draft(text, by_year[-1 if wants_later else 0].subject, "comparison", chain)
 
