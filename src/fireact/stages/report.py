@@ -118,8 +118,8 @@ def read_evaluation(folder: Path) -> tuple[EvaluateConfig, tuple[Cell, ...]]:
         RunError: nothing is answered yet.
         DataError: a file cannot be read.
     """
-    place = output(folder, "evaluate")
-    config = validate(asked_of(folder, "evaluate"), EvaluateConfig, where=str(place))
+    where = output(folder, "evaluate")
+    config = validate(asked_of(folder, "evaluate"), EvaluateConfig, where=str(where))
     noises = [noise_name(noise) for noise in config.all_noises]
     cells = tuple(
         Cell(agent.name, noise, chosen.task, chosen.split, outcomes)
@@ -129,7 +129,7 @@ def read_evaluation(folder: Path) -> tuple[EvaluateConfig, tuple[Cell, ...]]:
         if (outcomes := _read_outcomes(folder, agent.name, noise, chosen.task, chosen.split))
     )
     if not cells:
-        raise RunError(f"{place}: no question is answered yet; run 'fireact evaluate' with the same recipe")
+        raise RunError(f"{where}: no question is answered yet; run 'fireact evaluate' with the same recipe")
     return config, cells
 
 
