@@ -83,7 +83,7 @@ def prompt(episodes: Sequence[Trajectory], method: str, shots: int, seed: int) -
 def candidates(episodes: Sequence[Trajectory], *, quick: bool) -> Iterator[tuple[str, str]]:
     """Name and text of each prompt that is tried."""
     for shots in (1, 2, 3):
-        for seed in range(1 if quick else 7):
+        for seed in range(1 if quick else 4):
             yield f"{shots} shots, draw {seed}", prompt(episodes, "react", shots, seed)
 
 
@@ -117,7 +117,7 @@ def main() -> None:
     model = LocalConfig(path=options.base, batch_size=96).open()
     questions = open_task("world/hop").questions("validation")
     texts = dict(candidates(solved("world/hop", "react"), quick=options.quick))
-    tried = halving(model, texts, questions, [40] if options.quick else [60, 120, 200])
+    tried = halving(model, texts, questions, [40] if options.quick else [40, 100, 200])
     best = max(tried, key=lambda name: (tried[name], -len(texts[name])))
     if options.write:
         for task in TASKS:
