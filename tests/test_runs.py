@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -124,6 +125,14 @@ def test_a_file_cut_anywhere_goes_on_as_if_uncut(path, cut):
     done = runs.finished_ids(path)
     append(path, *(record for record in (A, B, C) if record.id not in done))
     assert read(path) == ([A, B, C], [])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_a_full_disk_is_one_sentence_with_the_path(path):
+    path.parent.mkdir()
+    path.symlink_to("/dev/full")
+    with pytest.raises(DataError, match=rf"{path}: No space left on device; mend that or give another path"):
+        append(path, A)
 
 
 def test_no_file_means_nothing_is_finished(path):

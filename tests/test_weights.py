@@ -44,10 +44,21 @@ def test_a_folder_without_weights_is_refused(tmp_path):
 
 def test_an_adapter_from_elsewhere_has_no_card(tmp_path):
     assert read_adapter_card(adapter(tmp_path)) == {}
-    assert read_adapter_card(adapter(tmp_path, json.dumps({"end_of_turn": True}))) == {"end_of_turn": True}
 
 
-@pytest.mark.parametrize(("card", "flaw"), [("{", "not JSON"), ("[]", "expected a JSON object")])
+def test_what_a_card_says_is_read(tmp_path):
+    card = {"format": "fireact-adapter", "version": 1, "end_of_turn": True}
+    assert read_adapter_card(adapter(tmp_path, json.dumps(card))) == card
+
+
+@pytest.mark.parametrize(
+    ("card", "flaw"),
+    [
+        ("{", "not JSON"),
+        ("[]", "expected format 'fireact-adapter' version 1"),
+        ('{"format": "fireact-adapter", "version": 2}', "expected format 'fireact-adapter' version 1"),
+    ],
+)
 def test_a_card_that_is_none_is_refused(tmp_path, card, flaw):
     with pytest.raises(ConfigError, match=rf"fireact\.json: {flaw}; run 'fireact finetune' again"):
         read_adapter_card(adapter(tmp_path, card))

@@ -142,14 +142,18 @@ def appending(path: Path) -> Iterator[Append]:
     with _naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+b")
-    with file:
-        _cut_half_line(file)
 
-        def append(record: BaseModel) -> None:
+    def append(record: BaseModel) -> None:
+        with _naming(path):
             file.write(record.model_dump_json().encode() + b"\n")
             file.flush()
 
+    try:
+        _cut_half_line(file)
         yield append
+    finally:
+        with _naming(path):
+            file.close()
 
 
 def read(path: Path, cls: type[R], *, note: Note = logger.warning) -> Iterator[R]:
@@ -288,10 +292,9 @@ def _replacing(path: Path) -> Iterator[Any]:
     draft = path.with_name(f"{path.name}.part")
     with _naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = draft.open("wb")
-    with file:
-        yield file
-    draft.replace(path)
+        with draft.open("wb") as file:
+            yield file
+        draft.replace(path)
 
 
 @contextmanager
@@ -300,4 +303,4 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}; give another path") from error
+        raise DataError(f"{path}: {error.strerror or error}; mend that or give another path") from error

@@ -17,6 +17,8 @@ WORLD = "world"
 """The base that is shipped with the package."""
 ADAPTER_CARD = "fireact.json"
 """The file in an adapter's folder that says how its student reads and ends its turns."""
+CARD_FORMAT = "fireact-adapter"
+CARD_VERSION = 1
 INSTALL = "install it with: pip install 'fireact[train]'"
 
 
@@ -88,6 +90,8 @@ def read_adapter_card(adapter: str) -> dict[str, Any]:
         card = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(f"{path}: not JSON; run 'fireact finetune' again in an empty folder") from error
-    if not isinstance(card, dict):
-        raise ConfigError(f"{path}: expected a JSON object; run 'fireact finetune' again in an empty folder")
+    if not isinstance(card, dict) or (card.get("format"), card.get("version")) != (CARD_FORMAT, CARD_VERSION):
+        raise ConfigError(
+            f"{path}: expected format {CARD_FORMAT!r} version {CARD_VERSION}; run 'fireact finetune' again in an empty folder"
+        )
     return card

@@ -29,7 +29,7 @@ from fireact.dialects.tokens import Tokenizer
 from fireact.encoding import Encoded, check, encode, grouped_batches
 from fireact.errors import ConfigError, DataError, DependencyError
 from fireact.memory import keep_freed_memory
-from fireact.models.weights import ADAPTER_CARD, INSTALL, WORLD, find_weights, first_line
+from fireact.models.weights import ADAPTER_CARD, CARD_FORMAT, CARD_VERSION, INSTALL, WORLD, find_weights, first_line
 from fireact.progress import Progress
 from fireact.runs import (
     PRODUCER,
@@ -51,8 +51,6 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, Trainer, TrainerCallback
 
-FORMAT = "fireact-adapter"
-VERSION = 1
 FEWEST_UPDATES = 5
 LOG = "log.jsonl"
 CHECKPOINTS = "checkpoints"
@@ -410,8 +408,8 @@ def _publish(student: PeftModel, plan: Plan, config: FinetuneConfig, stage: Path
 
 def _card(plan: Plan, config: FinetuneConfig) -> dict[str, Any]:
     return {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": CARD_FORMAT,
+        "version": CARD_VERSION,
         "producer": PRODUCER,
         "base": config.base,
         "dialect": config.dialect,

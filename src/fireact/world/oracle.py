@@ -20,7 +20,7 @@ from functools import lru_cache
 from fireact.trajectory import LETTERS, Fact, Question
 from fireact.world.pages import World
 from fireact.world.questions import COUNTS, questions
-from fireact.world.thoughts import check_page
+from fireact.world.thoughts import check_page, compare_years, place
 
 LABEL = re.compile(r"^(Thought|Action|Observation):", re.MULTILINE)
 CALL = re.compile(r"^Action: *(\w+)\[(.*)\]", re.MULTILINE)
@@ -104,11 +104,11 @@ def _react(episode: Episode, slip: str, rng: random.Random) -> str:
         thought = _search_thought(episode, known, wanted, rng)
         return f"Thought: {thought}\nAction: search[{wanted}]"
     ending, answer = conclude(episode.question, [fact.value for fact in chain])
-    checked = check_page(chain[-1].subject)
-    if episode.question.kind == "comparison":
-        return f"Thought: {checked} {ending}\nAction: finish[{answer}]"
     shown = () if episode.question.kind == "order" else chain[-1:]
-    return _finish(answer, " ".join(filter(None, (checked, _state_all(shown, rng), ending))), rng)
+    thought = f"{_place(episode, len(chain))} {check_page(chain[-1].subject)} {_state_all(shown, rng)} {ending}"
+    if episode.question.kind == "comparison":
+        return f"Thought: {_spaced(thought)}\nAction: finish[{answer}]"
+    return _finish(answer, _spaced(thought), rng)
 
 
 def _has_page(episode: Episode, subject: str) -> bool:
@@ -128,15 +128,25 @@ def _wording(episode: Episode, subject: str) -> str:
 
 
 def _search_thought(episode: Episode, known: Sequence[Fact], wanted: str, rng: random.Random) -> str:
-    asked = f"{_asked(episode.question)} " if episode.question.kind == "comparison" else ""
+    now = _place(episode, len(known) + 1)
     if not episode.observations:
-        return f"{asked}{rng.choice(FIRST).format(s=wanted)}"
+        return f"{now} {rng.choice(FIRST).format(s=wanted)}"
     title = _title(episode.observations[-1])
     if known and title == known[-1].subject:
-        return f"{check_page(title)} {asked}{_state_all(known[-1:], rng)} {rng.choice(NEXT).format(s=wanted)}"
+        before = f"{_place(episode, len(known))} {check_page(title)} {_state_all(known[-1:], rng)}"
+        return f"{before} {now} {rng.choice(NEXT).format(s=wanted)}"
     if title is None:
-        return rng.choice(NOTHING).format(s=wanted)
-    return f"{check_page(episode.searches[-1], title)} {rng.choice(WRONG).format(s=wanted)}"
+        return f"{now} {rng.choice(NOTHING).format(s=wanted)}"
+    return f"{now} {check_page(episode.searches[-1], title)} {rng.choice(WRONG).format(s=wanted)}"
+
+
+def _place(episode: Episode, page: int) -> str:
+    question = episode.question
+    return place(page, len(question.chain), later=_wants_later(question) if question.kind == "comparison" else None)
+
+
+def _spaced(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _title(observation: str) -> str | None:
@@ -185,21 +195,10 @@ def conclude(question: Question, values: Sequence[str]) -> tuple[str, str]:
 
 
 def _compare(question: Question, years: Sequence[str], *, later: bool) -> tuple[str, str]:
-    """The comparison of two years in words, and the subject that it chooses.
-
-    Each word stands close to what it follows from: years before their names, and what is asked before the choice.
-    """
+    """The comparison of two years in words, and the subject that it chooses."""
     names = [fact.subject for fact in question.chain]
-    best = (max if later else min)(years, key=int)
-    winner = names[years.index(best)]
-    named = " ".join(f"{year}: {name}." for year, name in zip(years, names, strict=True))
-    word = "later" if later else "earlier"
-    return f"{named} Of {years[0]} and {years[1]} the year asked: {word} is {best}: {winner}.", winner
-
-
-def _asked(question: Question) -> str:
-    """Which of two years a comparison asks for; said in every thought, so that it need not be looked up far away."""
-    return f"The year asked: {'later' if _wants_later(question) else 'earlier'}."
+    winner = names[years.index((max if later else min)(years, key=int))]
+    return compare_years(names, years, later=later), winner
 
 
 def _wants_later(question: Question) -> bool:

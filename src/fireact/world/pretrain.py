@@ -27,10 +27,13 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from fireact.errors import ConfigError, FireactError
 from fireact.world.text import DOCUMENTS, MIXTURES, document
 
 START, END = "<|start|>", "<|end|>"
 SHARD_TOKENS = 500_000
+TOKENIZER_DOCUMENTS = 8000
+"""How many documents the tokenizer is trained on."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Recipe:
         Phase(1280, 6, 3_002_880, "early", (0.57, 0.01)),
         Phase(1280, 6, 4_945_920, "late", (0.4, 0.012)),
         Phase(1280, 6, 3_072_000, "last", (0.4, 0.0)),
-        Phase(1280, 6, 2_764_800, "final", (0.5, 0.0)),
+        Phase(1280, 6, 3_072_000, "final", (0.5, 0.0)),
     )
 
     @property
@@ -99,7 +102,7 @@ def make_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    sample = (text for _, (_, text) in zip(range(8000), documents("tokenizer"), strict=False))
+    sample = (text for _, (_, text) in zip(range(TOKENIZER_DOCUMENTS), documents("tokenizer"), strict=False))
     tokenizer.train_from_iterator(sample, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=START, eos_token=END, pad_token=END)
 
@@ -211,75 +214,86 @@ def loss_of(model: Any, ids: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
 
 
-def train(recipe: Recipe, folder: Path, *, save_every: int) -> tuple[LlamaForCausalLM, float]:
-    """Train to the end of the recipe, from the last checkpoint if there is one; also the seconds that took in all."""
+@dataclass
+class Checkpoint:
+    """What training goes on from; kept in a folder, in one file that is replaced whole."""
+
+    recipe: Recipe
+    model: LlamaForCausalLM
+    optimizers: list[torch.optim.Optimizer]
+    seen: int = 0
+    """Tokens."""
+    seconds: float = 0.0
+
+    def save(self, folder: Path) -> None:
+        state = {
+            "recipe": json.dumps(asdict(self.recipe)),
+            "seen": self.seen,
+            "seconds": self.seconds,
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
+        torch.save(state, folder / "checkpoint.new")
+        (folder / "checkpoint.new").replace(folder / "checkpoint.pt")
+
+    def restore(self, folder: Path) -> None:
+        """Take over what the folder holds, if it holds anything.
+
+        Raises:
+            ConfigError: it was made by another recipe.
+        """
+        path = folder / "checkpoint.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True)
+        if state["recipe"] != json.dumps(asdict(self.recipe)):
+            raise ConfigError(f"{path}: made by another recipe; use another --out or delete it")
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.seen, self.seconds = int(state["seen"]), float(state["seconds"])
+
+
+def train(recipe: Recipe, folder: Path, *, save_every: int) -> Checkpoint:
+    """Train to the end of the recipe, from the last checkpoint if there is one, and say how fast."""
     tokenizer = make_tokenizer(recipe)
     tokenizer.save_pretrained(folder)
     model = make_model(recipe, tokenizer)
-    optimizers = make_optimizers(model, recipe)
-    seen, seconds = _restore(folder, recipe, model, optimizers)
-    stream = Stream.at(folder / "tokenizer.json", recipe, seen)
-    begun, begun_at, step = time.time(), seen, 0
-    while seen < recipe.tokens:
-        phase, share = phase_at(recipe, seen)
+    state = Checkpoint(recipe, model, make_optimizers(model, recipe))
+    state.restore(folder)
+    stream = Stream.at(folder / "tokenizer.json", recipe, state.seen)
+    begun, before, step = time.time() - state.seconds, (state.seen, state.seconds), 0
+    while state.seen < recipe.tokens:
+        phase, share = phase_at(recipe, state.seen)
         ids = stream.take(phase.batch * phase.window).view(phase.batch, phase.window)
-        loss = loss_of(model, ids)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer, rate in zip(optimizers, (recipe.matrix_rate, recipe.vector_rate), strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * rate_factor(phase, share)
-            optimizer.step()
-            optimizer.zero_grad()
-        seen += ids.numel()
+        loss = update(state, ids, rate_factor(phase, share))
+        state.seen += ids.numel()
+        state.seconds = time.time() - begun
         step += 1
-        if seen < recipe.tokens and phase_at(recipe, seen)[0].text != phase.text:
+        if state.seen < recipe.tokens and phase_at(recipe, state.seen)[0].text != phase.text:
             stream.close()
-            stream = Stream.at(folder / "tokenizer.json", recipe, seen)
+            stream = Stream.at(folder / "tokenizer.json", recipe, state.seen)
         if step % 25 == 0:
-            speed = (seen - begun_at) / (time.time() - begun)
-            print(
-                f"{seen / 1e6:.2f} M tokens, loss {loss.item():.3f}, {speed:.0f} tokens/s", file=sys.stderr, flush=True
-            )
+            speed = (state.seen - before[0]) / (state.seconds - before[1])
+            line = f"{state.seen / 1e6:.2f} M tokens, loss {loss:.3f}, {speed:.0f} tokens/s"
+            print(line, file=sys.stderr, flush=True)
         if step % save_every == 0:
-            _save(folder, recipe, model, optimizers, seen, seconds + time.time() - begun)
+            state.save(folder)
     stream.close()
-    return model, seconds + time.time() - begun
+    return state
 
 
-def _save(
-    folder: Path,
-    recipe: Recipe,
-    model: LlamaForCausalLM,
-    optimizers: list[torch.optim.Optimizer],
-    seen: int,
-    seconds: float,
-) -> None:
-    state = {
-        "recipe": json.dumps(asdict(recipe)),
-        "seen": seen,
-        "seconds": seconds,
-        "model": model.state_dict(),
-        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-    }
-    torch.save(state, folder / "checkpoint.new")
-    (folder / "checkpoint.new").replace(folder / "checkpoint.pt")
-
-
-def _restore(
-    folder: Path, recipe: Recipe, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer]
-) -> tuple[int, float]:
-    """Load the last checkpoint, if any, and return the tokens seen and the seconds spent."""
-    path = folder / "checkpoint.pt"
-    if not path.exists():
-        return 0, 0.0
-    state = torch.load(path, weights_only=True)
-    if state["recipe"] != json.dumps(asdict(recipe)):
-        raise SystemExit(f"{path}: made by another recipe; use another --out or delete it")
-    model.load_state_dict(state["model"])
-    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
-    return int(state["seen"]), float(state["seconds"])
+def update(state: Checkpoint, ids: torch.Tensor, factor: float) -> float:
+    """One step on windows of (batch, window) ids at so much of the peak rates; the loss before it."""
+    loss = loss_of(state.model, ids)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
+    for optimizer, rate in zip(state.optimizers, (state.recipe.matrix_rate, state.recipe.vector_rate), strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * factor
+        optimizer.step()
+        optimizer.zero_grad()
+    return loss.item()
 
 
 @torch.inference_mode()
@@ -327,8 +341,9 @@ def _shares(mixture: Mapping[str, float]) -> str:
     return ", ".join(f"{kind} {share:.0%}" for kind, share in mixture.items())
 
 
-def export(model: LlamaForCausalLM, folder: Path, recipe: Recipe, seconds: float) -> None:
+def export(state: Checkpoint, folder: Path) -> None:
     """Write weights in bf16 and the model card."""
+    recipe, model, seconds = state.recipe, state.model, state.seconds
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     losses = loss_by_kind(model, tokenizer)
     model.to(torch.bfloat16).save_pretrained(folder)
@@ -363,9 +378,12 @@ def main() -> None:
     recipe = Recipe(seed=options.seed)
     if options.share != 1.0:
         recipe = replace(recipe, phases=tuple(_shorter(phase, options.share) for phase in recipe.phases))
-    model, seconds = train(recipe, options.out, save_every=options.save_every)
-    export(model, options.out, recipe, seconds)
+    export(train(recipe, options.out, save_every=options.save_every), options.out)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except FireactError as error:
+        print(f"fireact: {error}", file=sys.stderr)
+        sys.exit(2)

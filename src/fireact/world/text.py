@@ -8,9 +8,10 @@
     drills      comparing numbers, and telling whether a page is about what was asked
     transcripts longer k-shot episodes, with comparisons, more ways to think aloud, and searches that fail
     forms       transcripts whose tools and labels have made-up names: a form can only be copied, not guessed
-    careful     the same with thoughts that first say whether the page is the one that was asked for, and that put
-                each year before its name to compare them
-    checks      these two steps alone, over and over
+    careful     the same with careful thoughts: which page is sought, whether it is the one that was found, and years
+                compared digit by digit
+    checks      two steps of careful thoughts, alone and over and over: whether a page is the one that was asked for,
+                and which of two years is the later one
 
 No document holds a question of any task's test split or a page of an obscure entity.
 """
@@ -27,13 +28,13 @@ from fireact.world.names import word
 from fireact.world.pages import Entity, World, page_text, state
 from fireact.world.questions import CHAINS, COUNTS, ask, follow, mention, questions, split_of
 from fireact.world.schema import PRACTICE, WORLD, Schema
-from fireact.world.thoughts import check_page
+from fireact.world.thoughts import asked_year, check_page, compare_years, place
 
 MIXTURES = {
     "early": {"pages": 0.10, "recall": 0.12, "reading": 0.40, "episodes": 0.30, "drills": 0.08},
     "late": {"pages": 0.08, "recall": 0.10, "reading": 0.30, "transcripts": 0.46, "drills": 0.06},
     "last": {"pages": 0.08, "recall": 0.10, "reading": 0.22, "forms": 0.55, "drills": 0.05},
-    "final": {"pages": 0.06, "recall": 0.10, "reading": 0.12, "forms": 0.15, "careful": 0.32, "checks": 0.25},
+    "final": {"pages": 0.06, "recall": 0.10, "reading": 0.14, "forms": 0.33, "careful": 0.05, "checks": 0.32},
 }
 """Shares of the characters of the text, in the parts of pretraining."""
 
@@ -241,7 +242,7 @@ class Form:
     brackets: tuple[str, str]
     with_thoughts: bool
     is_careful: bool = False
-    """Whether thoughts check the page, and weigh years in words."""
+    """Whether thoughts say where they are, check the page, and compare years in words."""
 
     @staticmethod
     def draw(rng: random.Random) -> Form:
@@ -342,57 +343,92 @@ def forms_document(rng: random.Random) -> str:
 
 
 def careful_document(rng: random.Random) -> str:
-    """Episodes with careful thoughts, half of them over worlds like the shipped one."""
-    world = fresh_world(rng.choice((PRACTICE, WORLD)), rng, size=3)
+    """The same with careful thoughts."""
+    world = fresh_world(PRACTICE, rng, size=3)
     form = rng.choice((Form.draw, Form.invent))(rng)
     return _transcripts(world, replace(form, with_thoughts=True, is_careful=True), rng)
 
 
 def _transcripts(world: World, form: Form, rng: random.Random) -> str:
     failing = rng.choice((0.0, 0.3, 0.5) if form.is_careful else (0.0, 0.15, 0.4))
-    return "\n\n".join(_transcript(world, form, failing, rng) for _ in range(rng.randint(3, 7)))
+    episode = _careful_transcript if form.is_careful else _transcript
+    return "\n\n".join(episode(world, form, failing, rng) for _ in range(rng.randint(3, 7)))
 
 
 def _transcript(world: World, form: Form, failing: float, rng: random.Random) -> str:
     exercise = _exercise(world, rng)
-    is_comparison = len(exercise.chain) == 2 and exercise.chain[1].subject != exercise.chain[0].value
     lines = [f"{form.question}: {exercise.text}"]
     known = ""
     for fact in exercise.chain:
         call = form.call(form.search, fact.subject)
         plan = f"{known} {rng.choice(LONGER_PLANS).format(s=fact.subject)}".strip()
         while rng.random() < failing:
-            seen, again = _failure(world, fact.subject, rng, is_careful=form.is_careful)
+            seen, again = _failure(world, fact.subject, rng)
             lines += _round(form, plan, call, seen)
             plan = again
         lines += _round(form, plan, call, page_text(world.by_name[fact.subject], rng))
-        known = f"{check_page(fact.subject) if form.is_careful else ''} {_statement(world, fact, rng)}".strip()
-    end = rng.choice(LONGER_ENDS).format(v=exercise.answer)
-    if is_comparison:
-        known = f"{check_page(exercise.chain[1].subject)} {_weighed(exercise)}" if form.is_careful else exercise.thought
-    thought = f"{known} {end}"
+        known = _statement(world, fact, rng)
+    thought = (
+        f"{exercise.thought if _is_comparison(exercise) else known} {rng.choice(LONGER_ENDS).format(v=exercise.answer)}"
+    )
     lines += _round(form, thought, form.call(form.finish, exercise.answer), None)
     return "\n".join(lines)
 
 
-def _failure(world: World, wanted: str, rng: random.Random, *, is_careful: bool) -> tuple[str, str]:
+def _failure(world: World, wanted: str, rng: random.Random) -> tuple[str, str]:
     """What a failed search shows, nothing or a wrong page, and what to think of it."""
-    if rng.random() < (0.2 if is_careful else 0.5):
+    if rng.random() < 0.5:
         return rng.choice(FAILURES), rng.choice(AGAINS).format(s=wanted)
     other = rng.choice([entity for entity in world.entities if entity.name != wanted])
-    page = page_text(other, rng)
-    if is_careful:
-        return page, f"{check_page(wanted, other.name)} {rng.choice(AGAINS).format(s=wanted)}"
-    return page, rng.choice(ASTRAY).format(s=wanted, t=other.name)
+    return page_text(other, rng), rng.choice(ASTRAY).format(s=wanted, t=other.name)
+
+
+def _careful_transcript(world: World, form: Form, failing: float, rng: random.Random) -> str:
+    exercise = _exercise(world, rng)
+    later = None
+    if _is_comparison(exercise):
+        exercise = _turned(exercise)
+        later = _wants_later(exercise)
+    pages = len(exercise.chain)
+    lines = [f"{form.question}: {exercise.text}"]
+    known = ""
+    for page, fact in enumerate(exercise.chain, start=1):
+        call = form.call(form.search, fact.subject)
+        now = place(page, pages, later=later)
+        plan = f"{known} {now} {rng.choice(LONGER_PLANS).format(s=fact.subject)}".strip()
+        while rng.random() < failing:
+            other = rng.choice([entity for entity in world.entities if entity.name != fact.subject])
+            is_found = rng.random() < 0.8
+            lines += _round(form, plan, call, page_text(other, rng) if is_found else rng.choice(FAILURES))
+            seen = f"{check_page(fact.subject, other.name)} " if is_found else ""
+            plan = f"{now} {seen}{rng.choice(AGAINS).format(s=fact.subject)}"
+        lines += _round(form, plan, call, page_text(world.by_name[fact.subject], rng))
+        known = f"{now} {check_page(fact.subject)} {_statement(world, fact, rng)}"
+    weighed = "" if later is None else f" {_weighed(exercise)}"
+    end = f"{known}{weighed} {rng.choice(LONGER_ENDS).format(v=exercise.answer)}"
+    lines += _round(form, end, form.call(form.finish, exercise.answer), None)
+    return "\n".join(lines)
+
+
+def _is_comparison(exercise: Exercise) -> bool:
+    return len(exercise.chain) == 2 and exercise.chain[1].subject != exercise.chain[0].value
+
+
+def _wants_later(comparison: Exercise) -> bool:
+    best = next(fact.value for fact in comparison.chain if fact.subject == comparison.answer)
+    return best == max((fact.value for fact in comparison.chain), key=int)
 
 
 def _weighed(comparison: Exercise) -> str:
-    """What is asked, the years before their names, so that the name can be found by the year, and the choice."""
-    first, second = comparison.chain
-    best = next(fact.value for fact in comparison.chain if fact.subject == comparison.answer)
-    word = "later" if best == max(first.value, second.value, key=int) else "earlier"
-    named = f"{first.value}: {first.subject}. {second.value}: {second.subject}."
-    return f"{comparison.text} {named} Of {first.value} and {second.value} the {word} is {best}: {comparison.answer}."
+    names, years = zip(*((fact.subject, fact.value) for fact in comparison.chain), strict=True)
+    return compare_years(names, years, later=_wants_later(comparison))
+
+
+def _turned(comparison: Exercise) -> Exercise:
+    """The same comparison with the two names first, and what is asked last."""
+    asked, _, _ = comparison.text.partition(", ")
+    first, second = (fact.subject for fact in comparison.chain)
+    return replace(comparison, text=f"Of {first} and {second}, {asked[0].lower()}{asked[1:]}?")
 
 
 def checks_document(rng: random.Random) -> str:
@@ -402,15 +438,26 @@ def checks_document(rng: random.Random) -> str:
 
 
 def _page_check(world: World, rng: random.Random) -> str:
-    wanted = rng.choice(world.entities)
-    alike = [entity for entity in world.of_kind(wanted.kind.name) if entity is not wanted]
-    others = alike if rng.random() < 0.5 else [entity for entity in world.entities if entity is not wanted]
-    shown = wanted if rng.random() < 0.5 else rng.choice(others)
-    return f"{page_text(shown, rng)}\n{check_page(wanted.name, None if shown is wanted else shown.name)}"
+    shown = rng.choice(world.entities)
+    page = page_text(shown, rng)
+    if rng.random() < 0.5:
+        return f"{page}\n{check_page(shown.name)}"
+    alike = [entity.name for entity in world.of_kind(shown.kind.name) if entity is not shown]
+    wanted = rng.choice((_misnamed(shown.name, rng), rng.choice(alike), rng.choice(world.entities).name))
+    return f"{page}\n{check_page(wanted, None if wanted == shown.name else shown.name)}"
+
+
+def _misnamed(name: str, rng: random.Random) -> str:
+    """The name with another word in it."""
+    words = name.split()
+    words[rng.randrange(len(words))] = word(rng)
+    return " ".join(words)
 
 
 def _years_check(world: World, rng: random.Random) -> str:
-    return _weighed(_comparison(world, rng))
+    comparison = _turned(_comparison(world, rng))
+    asked = asked_year(later=_wants_later(comparison))
+    return f"{comparison.text} {asked}. {reasoning(world, comparison.chain, rng)} {_weighed(comparison)}"
 
 
 def drills_document(rng: random.Random) -> str:
