@@ -59,10 +59,11 @@ def example(trajectory: Trajectory, method: str) -> str:
     return f"Question: {trajectory.question.full_text}\n{trajectory.steps[0].reply}"
 
 
-def solved(task: str, method: str) -> list[Trajectory]:
+def solved(task: str, method: str, *, spells_out: bool = True) -> list[Trajectory]:
     """Episodes of a faultless oracle on train questions that end right; with tools, some failed searches among them."""
+    teacher = OracleModel(error_rate=0.0, seed=0, spells_out=spells_out)
     questions = open_task(task).questions("train")[:300]
-    episodes = play(OracleModel(error_rate=0.0, seed=0), method, TEACHERS[method], questions, max_steps=8)
+    episodes = play(teacher, method, TEACHERS[method], questions, max_steps=8)
     return [one for one in episodes if one.is_correct]
 
 
@@ -80,16 +81,18 @@ def prompt(episodes: Sequence[Trajectory], method: str, shots: int, seed: int) -
     return "\n\n".join(example(one, method).strip() for one in chosen)
 
 
-def candidates(episodes: Sequence[Trajectory], *, quick: bool) -> Iterator[tuple[str, str]]:
-    """Name and text of each prompt that is tried."""
-    for shots in (1, 2, 3):
-        for seed in range(1 if quick else 4):
-            yield f"{shots} shots, draw {seed}", prompt(episodes, "react", shots, seed)
+def candidates(*, quick: bool) -> Iterator[tuple[str, str]]:
+    """Name and text of each prompt that is tried: with brief thoughts, and with those that spell their steps out."""
+    for style, spells_out in (("brief", False), ("spelled out", True)):
+        episodes = solved("world/hop", "react", spells_out=spells_out)
+        for shots in (1, 2, 3):
+            for seed in range(1 if quick else 4):
+                yield f"{style}, {shots} shots, draw {seed}", prompt(episodes, "react", shots, seed)
 
 
 def exact_match(model: Model, text: str, questions: Sequence[Question]) -> float:
     """EM of ReAct with this prompt, in per cent."""
-    episodes = play(model, "react", text, questions, max_steps=7)
+    episodes = play(model, "react", text, questions, max_steps=11)
     return 100 * sum(one.is_correct for one in episodes) / len(episodes)
 
 
@@ -116,7 +119,7 @@ def main() -> None:
     options = parser.parse_args()
     model = LocalConfig(path=options.base, batch_size=96).open()
     questions = open_task("world/hop").questions("validation")
-    texts = dict(candidates(solved("world/hop", "react"), quick=options.quick))
+    texts = dict(candidates(quick=options.quick))
     tried = halving(model, texts, questions, [40] if options.quick else [40, 100, 200])
     best = max(tried, key=lambda name: (tried[name], -len(texts[name])))
     if options.write:

@@ -48,6 +48,30 @@ def test_it_searches_again_after_a_failed_search():
     assert prompt.count("Observation: None") == 2
 
 
+def test_it_says_where_it_is_and_what_it_compares():
+    question = next(one for one in questions("world/hop", "train") if one.kind == "comparison")
+    thoughts = [line for line in play(question)[0].splitlines() if line.startswith("Thought: ")]
+    asked = "later" if re.search("later|younger|newer", question.text) else "earlier"
+    assert [thought.partition(". ")[0] for thought in thoughts] == [
+        "Thought: Page 1 of 2",
+        "Thought: Page 1 of 2",
+        "Thought: Page 2 of 2",
+    ]
+    assert all(f"The year asked: {asked}" in thought for thought in thoughts)
+    assert thoughts[-1].endswith(f"The year asked: {asked} {question.answer}.")
+
+
+def test_it_can_leave_the_small_steps_unsaid():
+    question = next(one for one in questions("world/hop", "train") if one.kind == "comparison")
+    start = f"Question: {question.full_text}\n"
+    pages = "".join(f"Observation: {PAGES[fact.subject]}\n" for fact in question.chain)
+    first, last = (oracle.reply(text, error_rate=0, seed=0, spells_out=False) for text in (start, start + pages))
+    early, late = sorted(fact.value for fact in question.chain)
+    assert not re.search(r"Page|The year asked|About", first + last)
+    assert f"{late} is later than {early}." in last or f"{early} is earlier than {late}." in last
+    assert parse_reply(last).action.argument == question.answer
+
+
 def test_it_says_so_when_a_page_is_about_something_else():
     question = plain_question()
     other = next(page for page in World.default().pages if page.title not in question.text)

@@ -92,6 +92,7 @@ def read_adapter_card(adapter: str) -> dict[str, Any]:
         raise ConfigError(f"{path}: not JSON; run 'fireact finetune' again in an empty folder") from error
     if not isinstance(card, dict) or (card.get("format"), card.get("version")) != (CARD_FORMAT, CARD_VERSION):
         raise ConfigError(
-            f"{path}: expected format {CARD_FORMAT!r} version {CARD_VERSION}; run 'fireact finetune' again in an empty folder"
+            f"{path}: expected format {CARD_FORMAT!r} version {CARD_VERSION}; "
+            "run 'fireact finetune' again in an empty folder"
         )
     return card

@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from fireact.trajectory import LETTERS, Fact, Question
@@ -46,13 +46,16 @@ class Episode:
     searches: tuple[str, ...]
     observations: tuple[str, ...]
     is_reflecting: bool
+    spells_out: bool = True
+    """Whether the steps of `thoughts` are said, or only what follows from them."""
 
 
-def reply(prompt: str, *, error_rate: float, seed: int) -> str:
+def reply(prompt: str, *, error_rate: float, seed: int, spells_out: bool = True) -> str:
     """What the oracle writes after a prompt; the same for the same arguments."""
     episode = read_prompt(prompt)
     if episode is None:
         return "Thought: I do not know this question.\nAction: finish[unknown]"
+    episode = replace(episode, spells_out=spells_out)
     rng = random.Random(f"{seed}/{episode.question.task}/{episode.question.id}/{episode.style}")
     if episode.style == "react":
         slip = rng.choice(("wrong", "stuck")) if rng.random() < error_rate else ""
@@ -103,9 +106,9 @@ def _react(episode: Episode, slip: str, rng: random.Random) -> str:
             wanted = wanted[:-2] + wanted[-1] + wanted[-2]
         thought = _search_thought(episode, known, wanted, rng)
         return f"Thought: {thought}\nAction: search[{wanted}]"
-    ending, answer = conclude(episode.question, [fact.value for fact in chain])
+    ending, answer = conclude(episode.question, [fact.value for fact in chain], spells_out=episode.spells_out)
     shown = () if episode.question.kind == "order" else chain[-1:]
-    thought = f"{_place(episode, len(chain))} {check_page(chain[-1].subject)} {_state_all(shown, rng)} {ending}"
+    thought = f"{_place(episode, len(chain))} {_check(episode, chain[-1].subject)} {_state_all(shown, rng)} {ending}"
     if episode.question.kind == "comparison":
         return f"Thought: {_spaced(thought)}\nAction: finish[{answer}]"
     return _finish(answer, _spaced(thought), rng)
@@ -130,19 +133,27 @@ def _wording(episode: Episode, subject: str) -> str:
 def _search_thought(episode: Episode, known: Sequence[Fact], wanted: str, rng: random.Random) -> str:
     now = _place(episode, len(known) + 1)
     if not episode.observations:
-        return f"{now} {rng.choice(FIRST).format(s=wanted)}"
+        return _spaced(f"{now} {rng.choice(FIRST).format(s=wanted)}")
     title = _title(episode.observations[-1])
     if known and title == known[-1].subject:
-        before = f"{_place(episode, len(known))} {check_page(title)} {_state_all(known[-1:], rng)}"
-        return f"{before} {now} {rng.choice(NEXT).format(s=wanted)}"
+        before = f"{_place(episode, len(known))} {_check(episode, title)} {_state_all(known[-1:], rng)}"
+        return _spaced(f"{before} {now} {rng.choice(NEXT).format(s=wanted)}")
     if title is None:
-        return f"{now} {rng.choice(NOTHING).format(s=wanted)}"
-    return f"{now} {check_page(episode.searches[-1], title)} {rng.choice(WRONG).format(s=wanted)}"
+        return _spaced(f"{now} {rng.choice(NOTHING).format(s=wanted)}")
+    return _spaced(f"{now} {_check(episode, episode.searches[-1], title)} {rng.choice(WRONG).format(s=wanted)}")
 
 
 def _place(episode: Episode, page: int) -> str:
+    if not episode.spells_out:
+        return ""
     question = episode.question
     return place(page, len(question.chain), later=_wants_later(question) if question.kind == "comparison" else None)
+
+
+def _check(episode: Episode, wanted: str, shown: str | None = None) -> str:
+    if episode.spells_out:
+        return check_page(wanted, shown)
+    return "" if shown is None else f"This is about {shown}, not {wanted}."
 
 
 def _spaced(text: str) -> str:
@@ -177,12 +188,12 @@ def _wrong_answer(question: Question, rng: random.Random) -> str:
     return rng.choice(sorted(on_the_way))
 
 
-def conclude(question: Question, values: Sequence[str]) -> tuple[str, str]:
+def conclude(question: Question, values: Sequence[str], *, spells_out: bool = True) -> tuple[str, str]:
     """A last sentence of reasoning (or none) and the answer, from the values along the chain."""
     if question.kind == "comparison":
-        return _compare(question, values, later=_wants_later(question))
+        return _compare(question, values, later=_wants_later(question), spells_out=spells_out)
     if question.kind == "order":
-        thought, winner = _compare(question, values, later=False)
+        thought, winner = _compare(question, values, later=False, spells_out=spells_out)
         return thought, "yes" if winner == question.chain[0].subject else "no"
     if question.kind == "claim":
         claimed = question.text.rpartition("Is it ")[2].removesuffix("?")
@@ -194,11 +205,14 @@ def conclude(question: Question, values: Sequence[str]) -> tuple[str, str]:
     return "", values[-1]
 
 
-def _compare(question: Question, years: Sequence[str], *, later: bool) -> tuple[str, str]:
+def _compare(question: Question, years: Sequence[str], *, later: bool, spells_out: bool) -> tuple[str, str]:
     """The comparison of two years in words, and the subject that it chooses."""
     names = [fact.subject for fact in question.chain]
-    winner = names[years.index((max if later else min)(years, key=int))]
-    return compare_years(names, years, later=later), winner
+    best, other = sorted(years, key=int, reverse=later)
+    winner = names[years.index(best)]
+    if spells_out:
+        return compare_years(names, years, later=later), winner
+    return f"{best} is {'later' if later else 'earlier'} than {other}.", winner
 
 
 def _wants_later(question: Question) -> bool:

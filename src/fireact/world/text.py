@@ -368,9 +368,8 @@ def _transcript(world: World, form: Form, failing: float, rng: random.Random) ->
             plan = again
         lines += _round(form, plan, call, page_text(world.by_name[fact.subject], rng))
         known = _statement(world, fact, rng)
-    thought = (
-        f"{exercise.thought if _is_comparison(exercise) else known} {rng.choice(LONGER_ENDS).format(v=exercise.answer)}"
-    )
+    end = rng.choice(LONGER_ENDS).format(v=exercise.answer)
+    thought = f"{exercise.thought if _is_comparison(exercise) else known} {end}"
     lines += _round(form, thought, form.call(form.finish, exercise.answer), None)
     return "\n".join(lines)
 
