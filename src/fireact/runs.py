@@ -258,7 +258,8 @@ def _cut_half_line(file: Any) -> None:
     size = file.seek(0, os.SEEK_END)
     start = _start_of_last_line(file, size)
     file.seek(start)
-    rest = file.read()
+    # No more than its size: a device such as /dev/full has none, and can be read for ever.
+    rest = file.read(size - start)
     try:
         json.loads(rest or "null")
     except ValueError:
