@@ -93,7 +93,20 @@ def test_a_config_is_frozen():
             ".../drawing.yaml: shape.side: input should be greater than 0, got 0",
         ),
         ("", ".../drawing.yaml: expected keys and values, got nothing"),
-        ("- 1", ".../drawing.yaml: expected keys and values, got [1]"),
+        ("- 1", ".../drawing.yaml: expected keys and values, got a list"),
+        ("title: t\n1: b", ".../drawing.yaml: expected text for a key, got 1; put it in quotes"),
+        ("title: t\non: b", ".../drawing.yaml: expected text for a key, got True; put it in quotes"),
+        ("title: 2001-13-01", ".../drawing.yaml: a value cannot be read (month must be in 1..12); put it in quotes"),
+        ("title: t\nmarks: [{side: on}]", ".../drawing.yaml: marks.0.side: expected a number, got true or false"),
+        (
+            "title: t\nmarks: [{side: .inf}]",
+            ".../drawing.yaml: marks.0.side: input should be a finite number, got inf",
+        ),
+        (
+            'title: "\\ud800"',
+            ".../drawing.yaml: the text '\\ud800' holds a character that no file can hold; drop it",
+        ),
+        (f"title: {'[' * 5000}", ".../drawing.yaml: nested too deeply; write it flatter"),
     ],
 )
 def test_a_refusal_names_file_key_and_what_is_known(tmp_path, text, message):
@@ -109,11 +122,29 @@ def test_a_refusal_names_file_key_and_what_is_known(tmp_path, text, message):
         ("title.a.b=1", "command line: title.a.b=1: there is no key 'a' inside the value 't'"),
         ("marks.3.side=1", "command line: marks.3.side=1: '3' is no entry of a list of 1; count from 0"),
         ("marks.x=1", "command line: marks.x=1: 'x' is no entry of a list of 1; count from 0"),
-        ("title={", "command line: title: not valid YAML: '{'"),
+        ("marks.0.side=-1", "command line: marks.0.side: input should be greater than 0, got -1"),
+        ("color=red", "command line: unknown key 'color'; known here: colour, marks, shape, title"),
+        ("title={", "command line: title: not valid YAML: expected the node content, but found '<stream end>', line 1"),
     ],
 )
 def test_a_wrong_override_is_named(tmp_path, override, message):
     assert refusal(tmp_path, "title: t\nmarks: [{side: 1}]", override) == message
+
+
+def test_an_override_changes_one_alias_of_an_anchor_and_not_the_others(tmp_path):
+    path = write(tmp_path, "title: t\nshape: &s {kind: square, side: 2}\nmarks: [*s, *s]")
+    drawing = load(path, Drawing, ["marks.1.side=5"])
+    assert (drawing.shape, drawing.marks) == (Square(side=2), (Square(side=2), Square(side=5)))
+
+
+def test_a_mapping_is_merged_into_another(tmp_path):
+    drawing = load(write(tmp_path, "title: t\nshape: &s {kind: square, side: 2}\nmarks: [{<<: *s, side: 3}]"), Drawing)
+    assert drawing.marks == (Square(side=3),)
+
+
+def test_nested_aliases_that_stand_for_billions_of_values_are_refused(tmp_path):
+    lines = [f"k{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    assert "more than 1,000,000 values" in refusal(tmp_path, "\n".join(["k0: &a0 [1, 1]", *lines]))
 
 
 def test_a_key_that_stands_twice_is_refused(tmp_path):

@@ -7,10 +7,12 @@ dotted key and, where a name was not known, the known ones.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -19,20 +21,28 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from fireact.errors import ConfigError
 
 C = TypeVar("C", bound="Config")
+MERGE = "tag:yaml.org,2002:merge"
+MOST_VALUES = 1_000_000
+"""In one recipe; a few nested aliases can stand for billions."""
+MOST_SHOWN = 60
+"""Characters of a value in a message."""
 
 
 class Config(BaseModel):
     """Base of all configuration: immutable, and an unknown key is an error that lists the known ones."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown_keys(cls, values: Any) -> Any:
-        for key in values if isinstance(values, dict) else ():
+    def _refuse_what_would_pass(cls, values: Any) -> Any:
+        """A key that is not known, and `yes` or `on` for a number: YAML reads them as true, which counts as 1."""
+        for key, value in values.items() if isinstance(values, dict) else ():
             if key not in cls.model_fields:
                 context = {"key": key, "known": ", ".join(sorted(cls.model_fields))}
                 raise PydanticCustomError("unknown_key", "unknown key '{key}'; known here: {known}", context)
+            if isinstance(value, bool) and _is_number(cls.model_fields[key].annotation):
+                raise PydanticCustomError("not_a_number", "expected a number", {"key": key})
         return values
 
 
@@ -49,7 +59,7 @@ def load(path: Path, cls: type[C], overrides: Sequence[str] = ()) -> C:
     values = read_yaml(path)
     for override in overrides:
         apply_override(values, override)
-    return validate(values, cls, where=str(path))
+    return validate(values, cls, where=str(path), overridden=[text.partition("=")[0] for text in overrides])
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -59,13 +69,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: there is no such file, it is not YAML, a key stands twice, or it is not a mapping.
     """
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read ({_reason(error)}); give the path of a recipe") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    values = _parse(text, str(path))
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected keys and values, got {'nothing' if values is None else repr(values)}")
+        found = "nothing" if values is None else f"a {type(values).__name__}"
+        raise ConfigError(f"{path}: expected keys and values, got {found}")
     return values
 
 
@@ -78,10 +88,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"command line: expected key.sub=value, got {override!r}")
-    try:
-        value = yaml.load(text, Loader=_UniqueKeyLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"command line: {key}: not valid YAML: {text!r}") from error
+    value = _parse(text, f"command line: {key}")
     *parents, last = key.split(".")
     place: Any = values
     for name in parents:
@@ -89,8 +96,8 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     _assign(place, last, value, override)
 
 
-def validate(values: Any, cls: type[C], *, where: str) -> C:
-    """`values` as a `cls`; `where` is the file that errors name.
+def validate(values: Any, cls: type[C], *, where: str, overridden: Sequence[str] = ()) -> C:
+    """`values` as a `cls`; `where` is the file that errors name, but for keys that the command line has given.
 
     Raises:
         ConfigError: the first key or value that is wrong.
@@ -98,7 +105,10 @@ def validate(values: Any, cls: type[C], *, where: str) -> C:
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_sentence(_first(error), values)}") from error
+        first = _first(error)
+        key = ".".join((*_keys(first, values), first.get("ctx", {}).get("key", "")))
+        by_command = any(f"{key}.".startswith(f"{given}.") for given in overridden)
+        raise ConfigError(f"{'command line' if by_command else where}: {_sentence(first, values)}") from error
 
 
 def to_values(config: Config) -> dict[str, Any]:
@@ -123,15 +133,67 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     """YAML without silent loss: of two equal keys, plain YAML would keep only the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != MERGE]
         for index, key in enumerate(keys):
             if key in keys[:index]:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
+def _parse(text: str, place: str) -> Any:
+    """The value of a YAML text, as mappings with text for keys, lists, and values of their own.
+
+    Raises:
+        ConfigError: it is not YAML, or holds what a recipe cannot.
+    """
+    try:
+        value = yaml.load(text, Loader=_UniqueKeyLoader)
+        return _plain(value, place, itertools.count())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{place}: not valid YAML: {_yaml_flaw(error)}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{place}: nested too deeply; write it flatter") from error
+    except (ValueError, OverflowError, KeyError) as error:
+        raise ConfigError(f"{place}: a value cannot be read ({error}); put it in quotes") from error
+
+
+def _yaml_flaw(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
+        return f"{error.problem}, line {error.problem_mark.line + 1}"
+    return " ".join(str(error).split())
+
+
+def _plain(value: Any, place: str, seen: Iterator[int]) -> Any:
+    """The same without sharing: of an anchor, YAML makes one object, and an override would change all its aliases."""
+    if next(seen) >= MOST_VALUES:
+        raise ConfigError(f"{place}: more than {MOST_VALUES:,} values; keep data in files of their own")
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise ConfigError(f"{place}: expected text for a key, got {key!r}; put it in quotes")
+        return {_plain(key, place, seen): _plain(one, place, seen) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one, place, seen) for one in value]
+    if isinstance(value, str) and not _is_writable(value):
+        raise ConfigError(f"{place}: the text {value[:MOST_SHOWN]!a} holds a character that no file can hold; drop it")
+    return value
+
+
+def _is_writable(text: str) -> bool:
+    """Whether the text has neither halves of surrogate pairs, which UTF-8 has not, nor NUL, which no path has."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _is_number(annotation: Any) -> bool:
+    """Whether a field takes a number, and nothing else but None."""
+    members = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    return set(members) <= {int, float, NoneType}
+
+
 def _reason(error: Exception) -> str:
-    return error.strerror or type(error).__name__ if isinstance(error, OSError) else "not UTF-8"
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8"
+    return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
 
 
 def _enter(place: Any, name: str, override: str) -> Any:
@@ -184,6 +246,8 @@ def _sentence(error: ErrorDetails, values: Any) -> str:
     match error["type"]:
         case "unknown_key":
             return f"unknown key '{'.'.join((*keys, context['key']))}'; known here: {context['known']}"
+        case "not_a_number":
+            return f"{'.'.join((*keys, context['key']))}: expected a number, got true or false"
         case "missing":
             return f"the key '{key}' is missing"
         case "union_tag_invalid":
