@@ -164,3 +164,40 @@ def test_a_corrupt_line_is_named_and_the_rest_is_scored(tmp_path, capsys):
     capsys.readouterr()
     assert main(["score", str(out)]) == 0
     assert f"{out}:1: Invalid JSON" in capsys.readouterr().err
+
+
+def test_text_from_files_cannot_steer_the_terminal(tmp_path, capsys):
+    (tmp_path / "bad.jsonl").write_text('{"\\u001b[2J\\nfireact: all fine": 1}\n')
+    err = capsys.readouterr().err
+    assert main(["score", str(tmp_path / "bad.jsonl")]) == 2
+    err = capsys.readouterr().err
+    assert "\x1b" not in err
+    assert [line for line in err.splitlines() if line.startswith("fireact: ")] == err.splitlines()[-1:]
+
+
+def test_a_file_is_not_imported_onto_itself(tmp_path, capsys):
+    source = tmp_path / "hotpotqa.json"
+    source.write_text(json.dumps([ROW]))
+    err = refusal(capsys, "import", source, "--format", "fireact-alpaca", "--out", source)
+    assert "is the file to read; give another --out" in err
+    assert json.loads(source.read_text()) == [ROW]
+
+
+def test_a_recipe_is_not_written_over_by_its_own_run(recipe, tmp_path, capsys):
+    assert "would be written over; use another --out" in refusal(capsys, "generate", recipe, "--out", tmp_path)
+    assert recipe.read_text() == RECIPE
+
+
+def test_a_recipe_without_stages_is_refused(tmp_path, capsys):
+    (tmp_path / "empty.yaml").write_text("name: empty")
+    assert "the recipe has no stage; give it a section" in refusal(capsys, "run", tmp_path / "empty.yaml")
+
+
+def test_a_name_that_is_too_long_for_the_system_is_refused(recipe, tmp_path, capsys):
+    assert "File name too long" in refusal(capsys, "generate", recipe, "--out", tmp_path / ("x" * 300))
+
+
+def test_a_reader_that_has_gone_is_no_failure_of_ours():
+    command = f"{sys.executable} -m fireact --help | true"
+    found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in found.stderr

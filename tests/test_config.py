@@ -122,8 +122,14 @@ def test_a_refusal_names_file_key_and_what_is_known(tmp_path, text, message):
         ("title.a.b=1", "command line: title.a.b=1: there is no key 'a' inside the value 't'"),
         ("marks.3.side=1", "command line: marks.3.side=1: '3' is no entry of a list of 1; count from 0"),
         ("marks.x=1", "command line: marks.x=1: 'x' is no entry of a list of 1; count from 0"),
-        ("marks.0.side=-1", "command line: marks.0.side: input should be greater than 0, got -1"),
-        ("color=red", "command line: unknown key 'color'; known here: colour, marks, shape, title"),
+        (
+            "marks.0.side=-1",
+            "command line, over .../drawing.yaml: marks.0.side: input should be greater than 0, got -1",
+        ),
+        (
+            "color=red",
+            "command line, over .../drawing.yaml: unknown key 'color'; known here: colour, marks, shape, title",
+        ),
         ("title={", "command line: title: not valid YAML: expected the node content, but found '<stream end>', line 1"),
     ],
 )

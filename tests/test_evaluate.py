@@ -7,8 +7,6 @@ from fireact.config import validate
 from fireact.errors import ConfigError, RunError
 from fireact.stages.asking import open_questions
 from fireact.stages.evaluate import EvaluateConfig, cells_of, noise_name, run
-from fireact.stages.finetune import FinetuneConfig
-from fireact.trajectory import Trajectory
 
 AGENTS = [
     {"name": "io", "model": {"kind": "oracle"}, "method": {"kind": "io"}},
@@ -87,10 +85,10 @@ def test_an_agent_that_is_not_tuned_yet_names_the_command(tmp_path):
 def test_a_tuned_agent_is_not_asked_what_it_was_trained_on(tmp_path):
     chosen = config(agents=[TUNED])
     asked = open_questions(chosen.tasks[0])[3]
-    values = {"id": "t", "method": "react", "dialect": "react-text", "model": "m", "end": "finished"}
-    runs.write(tmp_path / "own.jsonl", [Trajectory(question=asked, **values)])
-    runs.open_stage(tmp_path, "finetune", FinetuneConfig(train=str(tmp_path / "own.jsonl")))
-    runs.output(tmp_path, "finetune").mkdir()
+    runs.write_json(runs.output(tmp_path, "finetune") / "fireact_questions.json", {"questions": [asked.words]})
     with pytest.raises(RunError, match="1 questions to train on are also asked by 'evaluate'"):
         run(chosen, tmp_path)
+    elsewhere = TUNED | {"model": TUNED["model"] | {"adapter": str(runs.output(tmp_path, "finetune"))}}
+    with pytest.raises(RunError, match="1 questions to train on are also asked by 'evaluate'"):
+        run(config(agents=[elsewhere]), tmp_path / "other")
     assert not (tmp_path / "evaluate").exists()

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from fireact.errors import ConfigError, DataError, RunError
+from fireact.models.weights import read_trained_questions
 from fireact.runs import read, write
 from fireact.stages import finetune
 from fireact.stages.finetune import FinetuneConfig, LogLine
@@ -171,3 +172,38 @@ def test_another_config_is_refused_with_the_keys_that_differ(base, train, tmp_pa
     finetune.run(settings(base, train, max_updates=2), tmp_path)
     with pytest.raises(RunError, match="these keys differ: rank"):
         finetune.run(settings(base, train, max_updates=2, rank=4), tmp_path)
+
+
+def test_a_checkpoint_that_is_damaged_is_passed_over(base, train, tmp_path, monkeypatch):
+    config = settings(base, train, max_updates=12, save_every=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(finetune.Progress, "advance", killed_at(7))
+        with pytest.raises(KeyboardInterrupt):
+            finetune.run(config, tmp_path)
+    checkpoint = tmp_path / "finetune" / "checkpoints" / "checkpoint-5"
+    assert finetune._last_checkpoint(checkpoint.parent) == (str(checkpoint), 5)
+    cut_off(checkpoint / "optimizer.pt")
+    assert finetune._last_checkpoint(checkpoint.parent) == (None, 0)
+    finetune.run(config, tmp_path)
+    assert [line.step for line in read(tmp_path / "finetune" / "log.jsonl", LogLine)] == [5, 10]
+
+
+def test_a_training_that_diverges_is_refused_and_leaves_no_adapter(base, train, tmp_path):
+    with pytest.raises(RunError, match=r"no numbers? .*lower finetune\.learning_rate, and delete"):
+        finetune.run(settings(base, train, max_updates=6, learning_rate=1e30, precision="fp32"), tmp_path)
+    assert not (tmp_path / "finetune" / "adapter").exists()
+
+
+def test_what_was_trained_on_stands_beside_the_adapter(base, train, tmp_path):
+    finetune.run(settings(base, train, max_updates=1), tmp_path)
+    trained = read_trained_questions(str(tmp_path / "finetune" / "adapter"))
+    assert len(trained) == len(TOWNS)
+    assert ("demo", "who is the mayor of lund?") in trained
+
+
+def test_a_base_that_lacks_tensors_is_refused(train, tmp_path):
+    folder = save_tiny_base(tmp_path / "base")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
+    with pytest.raises(ConfigError, match=r"cannot be loaded \(9 tensors are missing, such as model\.layers\.2\."):
+        finetune.run(settings(folder, train), tmp_path)

@@ -2,16 +2,18 @@
 
 import asyncio
 import json
+import warnings
 
 import pytest
 
 from fireact.dialects import Author, Piece
 from fireact.errors import ConfigError, ModelError
 from fireact.models import LocalConfig, Reply, Request, open_model
+from fireact.models.weights import fingerprint
 from tiny import cut_off, save_tiny_base
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
 SHARED = "An example of a question and its answer, long enough to be read once for all rows.\n\n"
@@ -207,3 +209,24 @@ def test_an_adapter_of_another_base_is_refused_with_the_next_step(base, tmp_path
     with pytest.raises(ConfigError, match=r"does not fit .* give the base that it was trained on") as caught:
         open_model(LocalConfig(path=str(base), adapter=str(tmp_path / "adapter")))
     assert "\n" not in str(caught.value)
+
+
+def test_an_adapter_whose_base_has_changed_since_is_refused(base, tmp_path):
+    peft = pytest.importorskip("peft")
+    model = transformers.AutoModelForCausalLM.from_pretrained(base)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        peft.get_peft_model(model, peft.LoraConfig(target_modules=["k_proj"])).save_pretrained(tmp_path)
+    card = {"format": "fireact-adapter", "version": 1, "base": "b", "base_fingerprint": fingerprint(str(base))}
+    (tmp_path / "fireact.json").write_text(json.dumps(card))
+    open_model(LocalConfig(path=str(base), adapter=str(tmp_path)))
+    (tmp_path / "fireact.json").write_text(json.dumps(card | {"base_fingerprint": "0" * 64}))
+    with pytest.raises(
+        ConfigError, match=r"was trained on another base than .*; give the one that its card names, 'b'"
+    ):
+        open_model(LocalConfig(path=str(base), adapter=str(tmp_path)))
+
+
+def test_a_device_that_is_not_there_is_refused(base):
+    with pytest.raises(ConfigError, match="device 'nowhere' cannot be used"):
+        open_model(LocalConfig(path=str(base), device="nowhere"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 
@@ -13,8 +14,7 @@ from pydantic import ValidationError
 from fireact import runs
 from fireact.config import Config
 from fireact.errors import RunError
-from fireact.stages.asking import question_key
-from fireact.stages.mix import MixConfig, MixPart, mix, part_amounts, run
+from fireact.stages.mix import MixConfig, MixPart, mix, part_amounts, run, shortages
 from fireact.trajectory import Action, Question, Score, Step, Trajectory
 
 HOP = "world/hop"
@@ -120,6 +120,26 @@ def test_a_larger_mixture_contains_the_smaller_one():
     assert set(numbers(small.train)) < set(numbers(large.train))
 
 
+def test_a_larger_mixture_trains_on_nothing_that_a_smaller_one_keeps_for_validation():
+    sizes = range(1, 21)
+    parts = [(MixPart(task=HOP, method="react", count=size),) for size in sizes]
+    mixtures = [
+        mix(TWENTY, MixConfig(parts=part, validation_share=0.25, seed=1)) for part in parts if part[0].count > 4
+    ]
+    for small, large in itertools.pairwise(mixtures):
+        assert set(numbers(small.train)) <= set(numbers(large.train))
+        assert set(numbers(small.validation)) <= set(numbers(large.validation))
+
+
+def test_a_part_that_falls_short_of_its_ratio_is_named():
+    parts = (MixPart(task=HOP, method="react"), MixPart(task=HOP, method="cot", ratio=0.5))
+    assert list(shortages(mix([*TWENTY, *COTS[:5]], MixConfig(parts=parts)), parts)) == [
+        "mix.parts: world/hop cot is 20.0% of the mixture instead of 50.0%: there are too few of them; "
+        "generate more, or give the others counts"
+    ]
+    assert not list(shortages(mix([*TWENTY, *COTS], MixConfig()), ()))
+
+
 def test_a_question_is_never_in_train_and_validation():
     mixture = mix([*TWENTY, *COTS], MixConfig(validation_share=0.3))
     assert len(set(numbers(mixture.validation))) == 6
@@ -164,13 +184,13 @@ def test_a_part_that_nothing_belongs_to_is_refused_with_what_there_is():
 
 
 def test_a_question_of_the_test_is_refused_with_the_next_step():
-    test = frozenset({question_key(TWENTY[3].question.model_copy(update={"text": "who is  3?", "split": "test"}))})
-    with pytest.raises(RunError, match=r"1 questions .* such as world/hop 'Who is 3\?'; .*drop_test_questions=true"):
+    test = frozenset({TWENTY[3].question.model_copy(update={"text": "who is  3?", "split": "test"}).words})
+    with pytest.raises(RunError, match=r"1 questions .* such as world/hop 'who is 3\?'; .*drop_test_questions=true"):
         mix(TWENTY, MixConfig(), test=test)
 
 
 def test_questions_of_the_test_can_be_left_out():
-    test = frozenset({question_key(TWENTY[3].question)})
+    test = frozenset({TWENTY[3].question.words})
     mixture = mix(TWENTY, MixConfig(drop_test_questions=True), test=test)
     assert numbers(everything(mixture)) == [number for number in range(20) if number != 3]
     assert mixture.counts["not in test"] == {REACT: 19}

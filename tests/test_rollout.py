@@ -180,7 +180,7 @@ def test_a_thought_without_action_is_an_observation():
 def test_tool_calls_are_counted_within_the_episode():
     tool = Echo()
     run("search a", "what", "lookup b", "search c", "finish Ann", tool=tool)
-    assert tool.calls == [Call("q1", 0), Call("q1", 2)]
+    assert tool.calls == [Call("world/hop/test/q1", 0), Call("world/hop/test/q1", 2)]
 
 
 def test_an_episode_without_answer_stops_at_the_limit_and_scores_zero():

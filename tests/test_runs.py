@@ -218,6 +218,47 @@ def test_a_stage_is_refused_after_its_input_was_made_anew(tmp_path):
         runs.open_stage(tmp_path, "unify", Settings(), after=["generate"])
 
 
+def test_a_stage_that_pins_what_it_reads_is_refused_after_that_has_changed(tmp_path):
+    make(tmp_path, "mix", Settings())
+    for stage in ("unify", "finetune"):
+        runs.open_stage(tmp_path, stage, Settings(), after=["mix"], pins_content=stage == "finetune")
+        append(tmp_path / stage / "log.jsonl", A)
+    append(runs.output(tmp_path, "mix"), B)
+    runs.open_stage(tmp_path, "unify", Settings(), after=["mix"])
+    with pytest.raises(
+        RunError, match=r"finetune was made from what mix had made before; use another --out, or delete"
+    ):
+        runs.open_stage(tmp_path, "finetune", Settings(), after=["mix"], pins_content=True)
+
+
+def test_two_processes_do_not_work_in_one_folder(tmp_path):
+    pytest.importorskip("fcntl")
+    with runs.holding(tmp_path / "run"):
+        refused = pytest.raises(RunError, match="another process works there; wait for it, or use another --out")
+        with refused, runs.holding(tmp_path / "run"):
+            pass
+        with runs.holding(tmp_path / "other"):
+            pass
+    with runs.holding(tmp_path / "run"):
+        pass
+
+
+def test_of_many_corrupt_lines_the_first_are_named_and_the_others_counted(path):
+    path.parent.mkdir()
+    path.write_bytes(b"x\n" * 50)
+    records, notes = read(path)
+    assert records == []
+    assert (len(notes), notes[-1]) == (21, "FILE: 30 more lines are left out")
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="needs a device")
+def test_a_device_is_not_replaced_by_a_file(path):
+    path.parent.mkdir()
+    path.symlink_to("/dev/null")
+    with pytest.raises(DataError, match="not a file that can be replaced; give another path"):
+        runs.write(path, [A])
+
+
 def test_a_missing_earlier_stage_names_the_command(tmp_path):
     with pytest.raises(RunError, match="run 'fireact generate' with the same recipe and --out first"):
         runs.open_stage(tmp_path, "unify", Settings(), after=["generate"])
@@ -229,7 +270,10 @@ def test_a_missing_earlier_stage_names_the_command(tmp_path):
 def test_a_config_record_that_is_none_is_refused(tmp_path, content):
     make(tmp_path, "mix", Settings())
     (tmp_path / "mix" / "config.json").write_text(content)
-    with pytest.raises(DataError, match=r"mix/config\.json"):
+    with pytest.raises(DataError, match=r"mix/config\.json: damaged; delete .*mix and run 'fireact mix' again"):
+        runs.open_stage(tmp_path, "mix", Settings())
+    (tmp_path / "mix" / "config.json").unlink()
+    with pytest.raises(RunError, match=r"not there, but other files are; delete .*mix and run 'fireact mix' again"):
         runs.open_stage(tmp_path, "mix", Settings())
 
 

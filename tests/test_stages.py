@@ -2,11 +2,13 @@
 
 import pytest
 
+from fireact import runs
 from fireact.config import to_values, validate
-from fireact.errors import ConfigError
+from fireact.errors import ConfigError, RunError
 from fireact.runs import STAGES
-from fireact.stages import RUN, Recipe
+from fireact.stages import RUN, Recipe, complete
 from fireact.stages.asking import QuestionSet
+from fireact.stages.unify import UnifyConfig
 
 REACT = {"kind": "react"}
 EVALUATE = {
@@ -59,3 +61,26 @@ def test_a_resolved_recipe_reads_back_as_itself():
 def test_a_section_that_is_missing_is_named_with_those_there():
     with pytest.raises(ConfigError, match="recipe 'small' has no section 'mix', only unify; add one"):
         recipe(unify={}).section("mix")
+
+
+def test_mix_is_told_its_own_test_questions_beside_those_of_evaluate():
+    own = {"task": "world/hop", "split": "train", "num_questions": 2}
+    asked = recipe(mix={"test": [own]}, evaluate=EVALUATE).section("mix").test
+    assert [(one.split, one.num_questions) for one in asked] == [("train", 2), ("test", 5)]
+
+
+def begin(folder, stage, section):
+    """A stage that was begun with a section and has made something."""
+    (runs.open_stage(folder, stage, section) / "made.jsonl").write_text("{}")
+
+
+def test_a_section_that_is_left_out_is_the_one_that_its_stage_was_made_with(tmp_path):
+    begin(tmp_path, "unify", UnifyConfig(files=("x.jsonl",)))
+    whole = complete(recipe(mix={}), tmp_path, running="mix")
+    assert (whole.unify, whole.stages) == (UnifyConfig(files=("x.jsonl",)), ("unify", "mix"))
+
+
+def test_a_recipe_that_says_otherwise_than_what_was_made_is_refused(tmp_path):
+    begin(tmp_path, "unify", UnifyConfig(files=("x.jsonl",)))
+    with pytest.raises(RunError, match=r"unify was made with another config; these keys differ: files\.0; use another"):
+        complete(recipe(unify={"files": ["y.jsonl"]}, mix={}), tmp_path, running="mix")

@@ -6,7 +6,14 @@ import sys
 import pytest
 
 from fireact.errors import ConfigError, DependencyError
-from fireact.models.weights import LocalConfig, find_weights, first_line, read_adapter_card
+from fireact.models.weights import (
+    LocalConfig,
+    find_weights,
+    fingerprint,
+    first_line,
+    read_adapter_card,
+    read_trained_questions,
+)
 from fireact.world import base_path
 
 
@@ -55,7 +62,7 @@ def test_what_a_card_says_is_read(tmp_path):
     ("card", "flaw"),
     [
         ("{", "not JSON"),
-        ("[]", "expected format 'fireact-adapter' version 1"),
+        ("[]", "expected a JSON object"),
         ('{"format": "fireact-adapter", "version": 2}', "expected format 'fireact-adapter' version 1"),
     ],
 )
@@ -72,3 +79,21 @@ def test_a_folder_that_is_no_adapter_is_refused(tmp_path):
 def test_an_error_of_many_lines_is_told_in_one():
     assert first_line(ValueError("\ntoo large\nby far")) == "too large"
     assert first_line(ValueError()) == "ValueError"
+
+
+def test_a_base_is_told_from_another_by_its_weights(tmp_path):
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"x" * 3_000_000)
+    before = fingerprint(str(tmp_path))
+    weights.write_bytes(b"x" * 2_999_999 + b"y")
+    assert before != fingerprint(str(tmp_path)) != ""
+    assert fingerprint("someone/some-model") == ""
+
+
+def test_what_an_adapter_was_trained_on_is_read_beside_it(tmp_path):
+    assert read_trained_questions(str(tmp_path)) == frozenset()
+    (tmp_path / "fireact_questions.json").write_text('{"questions": [["world/hop", "who?"]]}')
+    assert read_trained_questions(str(tmp_path)) == {("world/hop", "who?")}
+    (tmp_path / "fireact_questions.json").write_text('{"questions": [1]}')
+    with pytest.raises(ConfigError, match="expected pairs of a task and a question; run 'fireact finetune' again"):
+        read_trained_questions(str(tmp_path))

@@ -6,15 +6,18 @@ Results go to stdout, everything else to stderr. Exit status: 0 done, 1 a failed
 from __future__ import annotations
 
 import argparse
+import io
 import logging
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import fireact
 from fireact import config, runs, stages
-from fireact.errors import DataError, FireactError, ModelError, ToolError
+from fireact.errors import ConfigError, DataError, FireactError, ModelError, ToolError
 from fireact.formats import READERS, read_trajectories
 from fireact.metrics import score_lines
 from fireact.trajectory import Trajectory
@@ -37,9 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _show_log()
     try:
         given.command(given)
+        sys.stdout.flush()
     except FireactError as error:
-        print(f"fireact: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"fireact: {visible(str(error))}", file=sys.stderr)
         return 1 if isinstance(error, ModelError | ToolError) else 2
+    except BrokenPipeError:
+        # Whoever read the output has gone; what the interpreter still flushes at its end must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"fireact: {visible(str(error.filename or 'output'))}: {error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("fireact: stopped; what was finished is kept, the same command goes on from there", file=sys.stderr)
         return 1
@@ -48,23 +59,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_stage(given: argparse.Namespace) -> None:
     recipe = config.load(given.recipe, stages.Recipe, given.overrides)
-    print(_run(given.verb, recipe, _folder(given, recipe)).text)
+    folder = _folder(given, recipe)
+    with runs.holding(folder):
+        print(stages.run(given.verb, recipe, folder).text)
 
 
 def run_all(given: argparse.Namespace) -> None:
     recipe = config.load(given.recipe, stages.Recipe, given.overrides)
     folder = _folder(given, recipe)
+    if not recipe.stages:
+        raise ConfigError(f"{given.recipe}: the recipe has no stage; give it a section such as 'generate'")
     text = ""
-    for stage in recipe.stages:
-        logger.info("%s ...", stage)
-        text = _run(stage, recipe, folder).text
-        if stage != recipe.stages[-1]:
-            logger.info("%s: %s", stage, text)
+    with runs.holding(folder):
+        for stage in recipe.stages:
+            logger.info("%s ...", stage)
+            text = stages.run(stage, recipe, folder).text
+            if stage != recipe.stages[-1]:
+                logger.info("%s: %s", stage, text)
     print(text)
     logger.info("in %s", folder)
 
 
 def import_file(given: argparse.Namespace) -> None:
+    if given.out.exists() and given.out.samefile(given.file):
+        raise ConfigError(f"{given.out}: is the file to read; give another --out")
     found = read_trajectories(given.file, given.format)
     for problem in found.problems:
         logger.warning("%s; left out", problem)
@@ -82,14 +100,17 @@ def score_file(given: argparse.Namespace) -> None:
     print("\n".join(score_lines(trajectories, given.asked)))
 
 
-def _run(stage: str, recipe: stages.Recipe, folder: Path) -> runs.Summary:
-    summary = stages.run(stage, recipe, folder)
-    runs.write_recipe(folder, recipe.resolved())
-    return summary
-
-
 def _folder(given: argparse.Namespace, recipe: stages.Recipe) -> Path:
+    """The run folder.
+
+    Raises:
+        ConfigError: keeping the recipe there would write over the one that was given.
+    """
     folder: Path = given.out or Path("runs") / recipe.name
+    kept = folder / runs.RECIPE
+    is_a_run = any(map(partial(runs.has_made_something, folder), runs.STAGES))
+    if kept.exists() and kept.samefile(given.recipe) and not is_a_run:
+        raise ConfigError(f"{kept}: would be written over; use another --out, such as {folder / 'run'}")
     return folder
 
 
@@ -104,9 +125,24 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return given
 
 
+class _OneLine(logging.Formatter):
+    """Records as one visible line each: parts of them come from files, models and tools."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(record.getMessage())
+
+
+def visible(text: str) -> str:
+    """A text in one line, in which no character can steer a terminal."""
+    return "".join(one if one.isprintable() else "\ufffd" for one in " ".join(text.split()))
+
+
 def _show_log() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_OneLine())
     log = logging.getLogger("fireact")
     log.handlers = [handler]
     log.setLevel(logging.INFO)

@@ -12,10 +12,10 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from fireact.errors import ConfigError
@@ -26,6 +26,10 @@ MOST_VALUES = 1_000_000
 """In one recipe; a few nested aliases can stand for billions."""
 MOST_SHOWN = 60
 """Characters of a value in a message."""
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""What every generator of random numbers takes, numpy's among them."""
 
 
 class Config(BaseModel):
@@ -108,7 +112,8 @@ def validate(values: Any, cls: type[C], *, where: str, overridden: Sequence[str]
         first = _first(error)
         key = ".".join((*_keys(first, values), first.get("ctx", {}).get("key", "")))
         by_command = any(f"{key}.".startswith(f"{given}.") for given in overridden)
-        raise ConfigError(f"{'command line' if by_command else where}: {_sentence(first, values)}") from error
+        place = f"command line, over {where}" if by_command else where
+        raise ConfigError(f"{place}: {_sentence(first, values)}") from error
 
 
 def to_values(config: Config) -> dict[str, Any]:

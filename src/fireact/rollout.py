@@ -74,6 +74,8 @@ async def rollout(
 
     async def work() -> None:
         for episode in waiting:
+            # Where neither model nor tools wait for anything, Ctrl-C would otherwise be heard only at the end.
+            await asyncio.sleep(0)
             trajectory = await run_episode(episode)
             sink(trajectory)
             if progress is not None:
@@ -107,8 +109,8 @@ async def run_episode(episode: Episode) -> Trajectory:
         method=agent.method.name,
         dialect=agent.dialect.name,
         model=agent.model.name,
-        tools=tuple(sorted(agent.tools)),
-        noise=agent.noise,
+        tools=tuple(sorted(agent.tools)) if agent.method.uses_tools else (),
+        noise=agent.noise if agent.method.uses_tools else "",
         seed=agent.seed,
         steps=tuple(steps),
         answer=answer,
@@ -139,7 +141,7 @@ async def _ask(agent: Agent, question: Question, steps: list[Step]) -> Step:
         stop=(*agent.dialect.stop, *turn.stop),
         max_tokens=agent.max_tokens,
         temperature=agent.temperature,
-        seed=zlib.crc32(f"{agent.seed}/{question.id}/{len(steps)}".encode()),
+        seed=zlib.crc32(f"{agent.seed}/{question.key}/{len(steps)}".encode()),
     )
     reply = await agent.model.reply(request)
     usage = Usage(calls=1, tokens_in=reply.tokens_in, tokens_out=reply.tokens_out, seconds=reply.seconds)
@@ -150,7 +152,7 @@ async def _observe(agent: Agent, question: Question, steps: list[Step]) -> Step:
     """The last step with what the world answers to it."""
     step = steps[-1]
     calls = sum(earlier.action is not None for earlier in steps[:-1])
-    answer = await _call(agent.tools, step, Call(question_id=question.id, index=calls))
+    answer = await _call(agent.tools, step, Call(question=question.key, index=calls))
     return step.model_copy(update={"observation": _writable(answer)})
 
 

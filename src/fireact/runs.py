@@ -7,7 +7,7 @@
 A record is appended as one whole line and flushed, so that an interrupted run loses at most the item in hand. Reading
 drops a half-written last line, and leaves out any other line that is corrupt; both are noted with path and number.
 A stage starts again where it stopped; under another config, or after an earlier stage was made anew under another
-one, it refuses.
+one, it refuses. One process at a time works in a folder.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import hashlib
 import json
 import logging
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from fireact.trajectory import Trajectory
 
 FORMAT = "fireact-stage"
 VERSION = 1
+RECIPE = "recipe.yaml"
 PRODUCER = f"fireact {fireact.__version__}"
 STAGES = ("generate", "unify", "mix", "finetune", "evaluate", "report")
 PATHS = {
@@ -43,6 +45,13 @@ PATHS = {
     "report": "results.json",
 }
 """The file or folder by which a stage is known to have run; of `evaluate` its folder."""
+MOST_NOTES = 20
+"""Corrupt lines of one file that are named; the others are counted."""
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 R = TypeVar("R", bound=BaseModel)
 Append = Callable[[BaseModel], None]
@@ -94,17 +103,48 @@ def evaluation_path(folder: Path, *, agent: str, noise: str, task: str, split: s
 
 def write_recipe(folder: Path, recipe: Config) -> Path:
     """Store the resolved recipe, so that the folder can be run again."""
-    path = folder / "recipe.yaml"
+    path = folder / RECIPE
     _write_whole(path, yaml.safe_dump(to_values(recipe), sort_keys=False, allow_unicode=True).encode())
     return path
 
 
-def open_stage(folder: Path, stage: str, config: Config, *, after: Sequence[str] = (), is_cheap: bool = False) -> Path:
+@contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run folder: two of them would ask, pay and write everything twice.
+
+    The system lets go of the lock when the process ends, however it ends. Where it has no such locks, none is taken.
+
+    Raises:
+        RunError: another process works in the folder.
+    """
+    path = folder / "lock"
+    with _naming(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    with file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunError(f"{folder}: another process works there; wait for it, or use another --out") from error
+        yield
+
+
+def open_stage(
+    folder: Path,
+    stage: str,
+    config: Config,
+    *,
+    after: Sequence[str] = (),
+    is_cheap: bool = False,
+    pins_content: bool = False,
+) -> Path:
     """The folder of a stage, made ready to start or to go on.
 
     Args:
         after: the earlier stages whose outputs this one reads.
         is_cheap: whether what it made may be made anew under another config.
+        pins_content: whether what it reads must stay the same to the last byte for what it made to hold.
 
     Raises:
         RunError: the stage has made something under another config, or an input was made anew with another one.
@@ -117,19 +157,20 @@ def open_stage(folder: Path, stage: str, config: Config, *, after: Sequence[str]
         "producer": PRODUCER,
         "digest": hashlib.sha256(f"{digest(config)}{json.dumps(inputs, sort_keys=True)}".encode()).hexdigest(),
         "inputs": inputs,
+        "contents": {name: _content_digest(output(folder, name)) for name in after if pins_content},
         "config": to_values(config),
     }
     path = folder / stage / "config.json"
-    if _has_made_something(path.parent) and not is_cheap:
+    if has_made_something(folder, stage) and not is_cheap:
         _refuse_change(folder, stage, _read_stage(folder, stage), record)
     else:
         write_json(path, record)
     return path.parent
 
 
-def _has_made_something(stage: Path) -> bool:
+def has_made_something(folder: Path, stage: str) -> bool:
     """Whether a stage that was begun has come so far that another config would lose something."""
-    files = (path for path in stage.rglob("*") if path.is_file() and path.name != "config.json")
+    files = (path for path in (folder / stage).rglob("*") if path.is_file() and path.name != "config.json")
     return any(path.stat().st_size and path.suffix != ".part" for path in files)
 
 
@@ -165,6 +206,7 @@ def read(path: Path, cls: type[R], *, note: Note = logger.warning) -> Iterator[R
     Raises:
         DataError: the file cannot be read.
     """
+    num_left_out = 0
     with _naming(path):
         file = path.open("rb")
     with file:
@@ -174,9 +216,13 @@ def read(path: Path, cls: type[R], *, note: Note = logger.warning) -> Iterator[R
             try:
                 record = cls.model_validate_json(line)
             except ValidationError as error:
-                note(f"{path}:{number}: {_flaw(line, cls, error)}")
+                num_left_out += 1
+                if num_left_out <= MOST_NOTES:
+                    note(f"{path}:{number}: {_flaw(line, cls, error)}")
                 continue
             yield record
+    if num_left_out > MOST_NOTES:
+        note(f"{path}: {num_left_out - MOST_NOTES} more lines are left out")
 
 
 def finished_ids(path: Path) -> frozenset[str]:
@@ -214,21 +260,41 @@ def read_json(path: Path) -> dict[str, Any]:
         text = path.read_bytes()
     try:
         value = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error}); delete it and run its stage again") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not valid JSON ({error}); delete {path.parent} and run its stage again") from error
     if not isinstance(value, dict):
-        raise DataError(f"{path}: expected a JSON object; delete it and run its stage again")
+        raise DataError(f"{path}: expected a JSON object; delete {path.parent} and run its stage again")
     return value
 
 
 def _read_stage(folder: Path, stage: str) -> dict[str, Any]:
     path = folder / stage / "config.json"
+    if not path.exists() and has_made_something(folder, stage):
+        raise RunError(f"{path}: not there, but other files are; delete {path.parent} and run 'fireact {stage}' again")
     if not path.exists():
         raise RunError(f"{path}: not there yet; run 'fireact {stage}' with the same recipe and --out first")
-    record = read_json(path)
+    try:
+        record = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict) or not record.keys() >= {"digest", "inputs", "contents", "config"}:
+        raise DataError(f"{path}: damaged; delete {path.parent} and run 'fireact {stage}' again, or use another --out")
     if record.get("format") != FORMAT or record.get("version") != VERSION:
         raise DataError(f"{path}: expected format {FORMAT!r} version {VERSION}; use another --out")
     return record
+
+
+def _content_digest(path: Path) -> str:
+    """SHA-256 of a file, or of all files in a folder with their names; empty where there is nothing."""
+    found = hashlib.sha256()
+    files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+    for file in files:
+        if not file.exists():
+            return ""
+        found.update(str(file.relative_to(path)).encode())
+        with _naming(file), file.open("rb") as stream:
+            found.update(hashlib.file_digest(stream, "sha256").digest())
+    return found.hexdigest()
 
 
 def _refuse_change(folder: Path, stage: str, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -241,6 +307,9 @@ def _refuse_change(folder: Path, stage: str, old: dict[str, Any], new: dict[str,
     stages = differing_keys(old["inputs"], new["inputs"])
     if stages:
         raise RunError(f"{folder / stage} was made from an earlier {', '.join(stages)} with another config; {advice}")
+    stages = differing_keys(old["contents"], new["contents"])
+    if stages:
+        raise RunError(f"{folder / stage} was made from what {', '.join(stages)} had made before; {advice}")
 
 
 def _flaw(line: bytes, cls: type[BaseModel], error: ValidationError) -> str:
@@ -262,7 +331,7 @@ def _cut_half_line(file: Any) -> None:
     rest = file.read(size - start)
     try:
         json.loads(rest or "null")
-    except ValueError:
+    except (ValueError, RecursionError):
         file.truncate(start)
         return
     if rest:
@@ -292,6 +361,8 @@ def _replacing(path: Path) -> Iterator[Any]:
     """A file that takes the place of `path` when all of it is written."""
     draft = path.with_name(f"{path.name}.part")
     with _naming(path):
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            raise DataError(f"{path}: not a file that can be replaced; give another path")
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as file:
             yield file
@@ -305,3 +376,5 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}; mend that or give another path") from error
+    except ValueError as error:  # a path with a NUL in it
+        raise DataError(f"{path}: {error}; give another path") from error

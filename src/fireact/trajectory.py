@@ -16,6 +16,9 @@ FINISH = "finish"
 
 LETTERS = "ABCDEFGHIJ"
 
+Words = tuple[str, str]
+"""A task and the words of a question, by which two questions count as the same."""
+
 
 class Record(BaseModel):
     """Base of all records: immutable, and an unknown key is an error."""
@@ -42,7 +45,7 @@ class Question(Record):
     split: str = ""
     text: str
     """The question as asked, without the choices."""
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] = Field(default=(), max_length=len(LETTERS))
     """Texts of the choices A, B, C, ... of a multiple-choice question, without their letters."""
     answer: str = ""
     """The gold answer; a letter for multiple choice; empty where it is not known."""
@@ -52,6 +55,16 @@ class Question(Record):
     """What sort of question it is within its task, such as `bridge` or `comparison`."""
     chain: tuple[Fact, ...] = ()
     """The gold reasoning chain in order, where it is known."""
+
+    @property
+    def key(self) -> str:
+        """Unique over all tasks and splits; what is random about a question is seeded by it."""
+        return f"{self.task}/{self.split}/{self.id}"
+
+    @property
+    def words(self) -> Words:
+        """By what two questions count as the same: task and words, without case and repeated white space."""
+        return self.task, " ".join(self.full_text.casefold().split())
 
     @property
     def is_famous(self) -> bool:
@@ -116,11 +129,11 @@ class Step(Record):
 class Score(Record):
     """How good an answer is; each value in [0, 1]."""
 
-    em: float
+    em: float = Field(ge=0, le=1)
     """The official score of the task (exact match)."""
-    f1: float
+    f1: float = Field(ge=0, le=1)
     """Token F1; equal to `em` where the task has none."""
-    strict: float | None = None
+    strict: float | None = Field(default=None, ge=0, le=1)
     """The strict score beside an official one that is loose; None where they are the same."""
 
 
@@ -154,6 +167,7 @@ class Trajectory(Record):
     dialect: str
     model: str
     tools: tuple[str, ...] = ()
+    """Those that the method could call."""
     noise: str = ""
     """What a tool wrapper did to observations, such as `none p=0.5`; empty for clean tools."""
     seed: int = 0

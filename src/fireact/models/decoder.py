@@ -1,8 +1,8 @@
 """Rows of tokens -> replies, with one Hugging Face causal language model: the loop that decodes many rows together.
 
 Rows that wait enter the batch as soon as others leave it, each in the place of one that is done. A row is done when it
-writes its end token, a stop string or its last allowed token. Greedy replies do not depend on the batch; sampled ones
-draw from a generator of their own, seeded by the request.
+writes its end token, a stop string or its last allowed token. Greedy replies do not depend on the batch, but for the
+rounding of sums; sampled ones draw from a generator of their own, seeded by the request.
 
 What has been read is not read again: see known.py. What all rows of a batch begin with is held once: see attention.py.
 """

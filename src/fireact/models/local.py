@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -20,7 +19,7 @@ from fireact.errors import ConfigError, ModelError
 from fireact.memory import keep_freed_memory
 from fireact.models import Reply, Request
 from fireact.models.decoder import Decoder, Row
-from fireact.models.weights import LocalConfig, find_weights, first_line, read_adapter_card
+from fireact.models.weights import LocalConfig, find_weights, fingerprint, first_line, read_adapter_card
 
 
 class LocalModel:
@@ -29,6 +28,12 @@ class LocalModel:
     def __init__(self, config: LocalConfig) -> None:
         card = read_adapter_card(config.adapter) if config.adapter else {}
         weights = find_weights(config.path)
+        trained_on = card.get("base_fingerprint")
+        if trained_on and fingerprint(weights) not in ("", trained_on):
+            raise ConfigError(
+                f"adapter {config.adapter}: was trained on another base than {config.path}; give the one that its "
+                f"card names, {card.get('base')!r}, as it was then"
+            )
         self.name = config.path if config.adapter is None else f"{config.path} + {config.adapter}"
         self.end_of_turn = bool(card.get("end_of_turn")) if config.end_of_turn is None else config.end_of_turn
         self.tokenizer, model = _load(weights, config)
@@ -113,13 +118,33 @@ def _load(weights: str, config: LocalConfig) -> tuple[Any, Any]:
     dtype = automatic if config.dtype == "auto" else getattr(torch, config.dtype)
     try:
         tokenizer = AutoTokenizer.from_pretrained(weights, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(weights, dtype=dtype, trust_remote_code=False)
-    except (OSError, ValueError, SafetensorError) as error:
+        model = load_causal_model(weights, dtype)
+    except Exception as error:  # whatever transformers stumbles over in a folder, the folder is what is wrong
         reason = first_line(error)
         raise ConfigError(f"model {config.path}: cannot be loaded ({reason}); give a folder or a hub name") from error
     if config.adapter is not None:
         model = _merged(model, config.adapter, config.path)
-    return tokenizer, model.to(device).eval()
+    try:
+        return tokenizer, model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"model {config.path}: device {device!r} cannot be used ({first_line(error)})") from error
+
+
+def load_causal_model(weights: str, dtype: torch.dtype) -> Any:
+    """The model of a folder or hub name, with all of its weights.
+
+    Raises:
+        ValueError: tensors are missing; transformers would go on with random ones.
+        Exception: whatever else transformers raises.
+    """
+    loaded = AutoModelForCausalLM.from_pretrained(
+        weights, dtype=dtype, trust_remote_code=False, output_loading_info=True
+    )
+    model, info = loaded
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ValueError(f"{len(missing)} tensors are missing, such as {missing[0]}")
+    return model
 
 
 def _merged(model: Any, adapter: str, base: str) -> Any:
@@ -133,7 +158,7 @@ def _merged(model: Any, adapter: str, base: str) -> Any:
             # peft still asks by a name that transformers has given up.
             warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
             return PeftModel.from_pretrained(model, adapter).merge_and_unload()
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # as above: PEFT meets a folder that it cannot read
         raise ConfigError(
             f"adapter {adapter}: does not fit {base} ({first_line(error)}); give the base that it was trained on"
         ) from error

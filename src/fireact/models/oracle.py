@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fireact.config import Config
+from fireact.config import Config, Seed
 from fireact.models import Reply, Request
 from fireact.world import oracle
 
@@ -36,7 +36,7 @@ class OracleConfig(Config):
     kind: Literal["oracle"] = "oracle"
     error_rate: float = Field(0.1, ge=0, le=1)
     """Share of the ReAct episodes in which it slips."""
-    seed: int = 0
+    seed: Seed = 0
     spells_out: bool = True
     """Whether its thoughts spell out the small steps that a small student needs."""
 

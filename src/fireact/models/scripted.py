@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from fireact.config import Config
 from fireact.errors import ModelError
@@ -57,7 +59,7 @@ class ScriptedConfig(Config):
     """Replies by question."""
 
     kind: Literal["scripted"] = "scripted"
-    replies: dict[str, tuple[str, ...]]
+    replies: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(min_length=1)
     """The words of a question -> its replies, turn by turn."""
     fails_at: tuple[int, ...] = ()
     """Calls, from 0, that fail."""

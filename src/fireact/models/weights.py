@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -11,14 +12,19 @@ from pydantic import Field
 from fireact.config import Config
 from fireact.errors import ConfigError, DependencyError
 from fireact.models import Model
+from fireact.trajectory import Words
 from fireact.world import base_path
 
 WORLD = "world"
 """The base that is shipped with the package."""
 ADAPTER_CARD = "fireact.json"
 """The file in an adapter's folder that says how its student reads and ends its turns."""
+TRAINED_QUESTIONS = "fireact_questions.json"
+"""The file beside it with the questions that the student was trained on, so that it is never tested on them."""
 CARD_FORMAT = "fireact-adapter"
 CARD_VERSION = 1
+AGAIN = "run 'fireact finetune' again in an empty folder"
+MEBIBYTE = 2**20
 INSTALL = "install it with: pip install 'fireact[train]'"
 
 
@@ -86,13 +92,50 @@ def read_adapter_card(adapter: str) -> dict[str, Any]:
     path = folder / ADAPTER_CARD
     if not path.exists():
         return {}
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path}: not JSON; run 'fireact finetune' again in an empty folder") from error
-    if not isinstance(card, dict) or (card.get("format"), card.get("version")) != (CARD_FORMAT, CARD_VERSION):
-        raise ConfigError(
-            f"{path}: expected format {CARD_FORMAT!r} version {CARD_VERSION}; "
-            "run 'fireact finetune' again in an empty folder"
-        )
+    card = _read_object(path)
+    if (card.get("format"), card.get("version")) != (CARD_FORMAT, CARD_VERSION):
+        raise ConfigError(f"{path}: expected format {CARD_FORMAT!r} version {CARD_VERSION}; {AGAIN}")
     return card
+
+
+def read_trained_questions(adapter: str) -> frozenset[Words]:
+    """What the student of an adapter was trained on; empty for an adapter from elsewhere.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    path = Path(adapter) / TRAINED_QUESTIONS
+    if not path.exists():
+        return frozenset()
+    questions = _read_object(path).get("questions")
+    if not isinstance(questions, list) or not all(isinstance(one, list) and len(one) == 2 for one in questions):
+        raise ConfigError(f"{path}: expected pairs of a task and a question; {AGAIN}")
+    return frozenset((str(task), str(text)) for task, text in questions)
+
+
+def fingerprint(weights: str) -> str:
+    """SHA-256 that tells one base from another; empty for a name on a hub.
+
+    Over names and sizes of the files with weights, and the first and last MiB of each: reading all of a large base
+    would take longer than loading it.
+    """
+    folder = Path(weights)
+    found = hashlib.sha256()
+    files = sorted(one for one in folder.glob("*") if one.suffix in (".safetensors", ".bin"))
+    for file in files:
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            found.update(f"{file.name} {size} ".encode() + stream.read(MEBIBYTE))
+            stream.seek(max(0, size - MEBIBYTE))
+            found.update(stream.read(MEBIBYTE))
+    return found.hexdigest() if files else ""
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not JSON; {AGAIN}") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: expected a JSON object; {AGAIN}")
+    return value

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import Field
 
-from fireact.config import Config
-from fireact.errors import ConfigError
-from fireact.runs import STAGES, Summary
+from fireact.config import Config, Seed, differing_keys, to_values, validate
+from fireact.errors import ConfigError, RunError
+from fireact.runs import STAGES, Summary, asked_of, has_made_something, write_recipe
 from fireact.stages import evaluate, finetune, generate, mix, report, unify
 from fireact.stages.evaluate import EvaluateConfig
 from fireact.stages.finetune import FinetuneConfig
@@ -31,13 +31,16 @@ RUN: Mapping[str, Callable[[Any, Path], Summary]] = {
     "report": report.run,
 }
 
+REMEMBERED = ("generate", "unify", "mix", "finetune", "evaluate")
+"""Stages that refuse another config than they were begun with; `report` is made anew each time."""
+
 
 class Recipe(Config):
     """One file for a whole run: a section for each stage that it has."""
 
-    name: str = Field(pattern=r"^\w[\w.-]*$")
+    name: str = Field(pattern=r"^\w[\w.-]*$", max_length=100)
     """Names the folder under `runs/`."""
-    seed: int = 0
+    seed: Seed = 0
     """Goes to everything in the recipe that has a seed and gives none: stages, agents, the teacher, noises."""
     generate: GenerateConfig | None = None
     unify: UnifyConfig | None = None
@@ -62,7 +65,8 @@ class Recipe(Config):
             known = ", ".join(self.stages) or "none"
             raise ConfigError(f"recipe {self.name!r} has no section {stage!r}, only {known}; add one to run this stage")
         if isinstance(section, MixConfig) and self.evaluate is not None:
-            section = section.model_copy(update={"test": tuple(chosen.question_set for chosen in self.evaluate.tasks)})
+            asked = (chosen.question_set for chosen in self.evaluate.tasks)
+            section = section.model_copy(update={"test": (*section.test, *asked)})
         seeded: Config = _seeded(section, self.seed)
         return seeded
 
@@ -72,8 +76,33 @@ class Recipe(Config):
 
 
 def run(stage: str, recipe: Recipe, folder: Path) -> Summary:
-    """Run one stage of a recipe in a run folder."""
-    return RUN[stage](recipe.section(stage), folder)
+    """Run one stage of a recipe in a run folder, and keep the recipe there."""
+    whole = complete(recipe, folder, running=stage)
+    summary = RUN[stage](recipe.section(stage), folder)
+    write_recipe(folder, whole.resolved())
+    return summary
+
+
+def complete(recipe: Recipe, folder: Path, *, running: str) -> Recipe:
+    """The recipe of the whole folder: a section that is left out is the one that its stage was made with.
+
+    Raises:
+        RunError: a stage besides `running` was made with another section than the recipe's.
+    """
+    made = [stage for stage in REMEMBERED if stage != running and has_made_something(folder, stage)]
+    kept: dict[str, Any] = {}
+    for stage in made:
+        values = asked_of(folder, stage)
+        if getattr(recipe, stage) is None:
+            kept[stage] = values
+            continue
+        keys = differing_keys(values, to_values(recipe.section(stage)))
+        if keys:
+            raise RunError(
+                f"{folder / stage} was made with another config; these keys differ: {', '.join(keys)}; "
+                f"use another --out, or delete {folder / stage} and run 'fireact {stage}' first"
+            )
+    return validate(to_values(recipe) | kept, Recipe, where=str(folder)) if kept else recipe
 
 
 def _seeded(value: Any, seed: int) -> Any:

@@ -9,19 +9,17 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from fireact.config import Config
+from fireact.config import Config, Seed
 from fireact.dialects import DIALECTS, open_dialect
-from fireact.errors import ConfigError, ModelError, RunError, unknown_name
+from fireact.errors import ConfigError, DataError, ModelError, RunError, unknown_name
 from fireact.methods import MethodConfig, open_method
 from fireact.models import Model
 from fireact.rollout import Agent, Episode
 from fireact.runs import Summary
 from fireact.tasks import TASKS, open_task
 from fireact.tools import NoiseConfig, SearchConfig, Tool, ToolConfig, add_noise, open_tool
-from fireact.trajectory import Question, Trajectory
+from fireact.trajectory import Question, Trajectory, Words
 
-QuestionKey = tuple[str, str]
-"""A task and the question's words, by which two questions count as the same."""
 MOST_SHOWN = 60
 
 
@@ -70,7 +68,7 @@ class AgentSettings(Config):
     """Length of one reply."""
     temperature: float = Field(0.0, ge=0)
     """0 is greedy."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 def open_questions(chosen: QuestionSet) -> Sequence[Question]:
@@ -78,9 +76,14 @@ def open_questions(chosen: QuestionSet) -> Sequence[Question]:
 
     Raises:
         ConfigError: the split has fewer.
-        DataError: the split cannot be read.
+        DataError: the split cannot be read, or two of its questions have one id.
     """
     there = open_task(chosen.task).questions(chosen.split)
+    for name, times in Counter(question.id for question in there).most_common(1):
+        if times > 1:
+            raise DataError(
+                f"{chosen.task} {chosen.split}: the question id {name!r} stands {times} times; make them differ"
+            )
     # At least one, so that a skip beyond the end is refused instead of asking nothing.
     asked = chosen.num_questions or max(1, len(there) - chosen.skip)
     if chosen.skip + asked > len(there):
@@ -140,21 +143,16 @@ def summarise(stage: str, trajectories: Iterable[Trajectory], *, where: Path) ->
     return Summary(stage, text, counts)
 
 
-def question_key(question: Question) -> QuestionKey:
-    """By what two questions count as the same: task and words, without case and repeated white space."""
-    return question.task, " ".join(question.full_text.casefold().split())
-
-
-def refuse_overlap(train: Iterable[Question], test: frozenset[QuestionKey]) -> None:
+def refuse_overlap(train: Iterable[Words], test: frozenset[Words]) -> None:
     """Refuse to train on what is asked in the test.
 
     Raises:
         RunError: a question is in both.
     """
-    shared = {question_key(question): question for question in train if question_key(question) in test}
+    shared = test.intersection(train)
     if shared:
-        example = next(iter(shared.values()))
+        task, text = min(shared)
         raise RunError(
             f"{len(shared)} questions to train on are also asked by 'evaluate', such as "
-            f"{example.task} {example.text[:MOST_SHOWN]!r}; ask others there, or set mix.drop_test_questions=true"
+            f"{task} {text[:MOST_SHOWN]!r}; ask others there, or set mix.drop_test_questions=true"
         )

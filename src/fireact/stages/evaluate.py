@@ -20,14 +20,13 @@ from fireact.config import Config
 from fireact.errors import unknown_name
 from fireact.methods import MethodConfig, open_method
 from fireact.models import Model, ModelConfig, open_model
-from fireact.models.weights import LocalConfig
+from fireact.models.weights import LocalConfig, read_trained_questions
 from fireact.progress import Progress
 from fireact.rollout import Episode, rollout
 from fireact.runs import (
     Append,
     Summary,
     appending,
-    asked_of,
     evaluation_path,
     finished_ids,
     open_stage,
@@ -40,7 +39,6 @@ from fireact.stages.asking import (
     QuestionSet,
     open_episodes,
     open_questions,
-    question_key,
     refuse_overlap,
     summarise,
 )
@@ -152,8 +150,8 @@ def run(config: EvaluateConfig, folder: Path) -> Summary:
     has_tuned = any(_is_tuned(agent.model) for agent in config.agents)
     if has_tuned:
         require(folder, "finetune")
-        _refuse_trained_questions(config, folder)
-    open_stage(folder, "evaluate", config, after=["finetune"] if has_tuned else [])
+    _refuse_trained_questions(config, folder)
+    open_stage(folder, "evaluate", config, after=["finetune"] if has_tuned else [], pins_content=True)
     lines = []
     for agent in config.agents:
         asyncio.run(_ask(agent, config, folder))
@@ -234,10 +232,12 @@ def _with_adapter(model: ModelConfig, folder: Path) -> ModelConfig:
 
 
 def _refuse_trained_questions(config: EvaluateConfig, folder: Path) -> None:
-    test = frozenset(question_key(question) for chosen in config.tasks for question in open_questions(chosen))
-    own_file = asked_of(folder, "finetune")["train"]
-    path = Path(own_file) if own_file else require(folder, "mix")
-    refuse_overlap((trajectory.question for trajectory in read(path, Trajectory)), test)
+    models = [_with_adapter(agent.model, folder) for agent in config.agents]
+    adapters = {model.adapter for model in models if isinstance(model, LocalConfig) and model.adapter is not None}
+    if adapters:
+        test = frozenset(question.words for chosen in config.tasks for question in open_questions(chosen))
+        for adapter in sorted(adapters):
+            refuse_overlap(read_trained_questions(adapter), test)
 
 
 def _trajectories(agent: AgentConfig, config: EvaluateConfig, folder: Path) -> Iterator[Trajectory]:

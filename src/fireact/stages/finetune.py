@@ -9,11 +9,14 @@ are imported inside functions: reading a recipe does not need them.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import os
 import shutil
 import time
 import warnings
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,13 +26,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from fireact.config import Config
+from fireact.config import Config, Seed
 from fireact.dialects import Dialect, open_dialect
 from fireact.dialects.tokens import Tokenizer
 from fireact.encoding import Encoded, check, encode, grouped_batches
-from fireact.errors import ConfigError, DataError, DependencyError
+from fireact.errors import ConfigError, DataError, DependencyError, FireactError, RunError
 from fireact.memory import keep_freed_memory
-from fireact.models.weights import ADAPTER_CARD, CARD_FORMAT, CARD_VERSION, INSTALL, WORLD, find_weights, first_line
+from fireact.models.weights import (
+    ADAPTER_CARD,
+    CARD_FORMAT,
+    CARD_VERSION,
+    INSTALL,
+    TRAINED_QUESTIONS,
+    WORLD,
+    find_weights,
+    fingerprint,
+    first_line,
+)
 from fireact.progress import Progress
 from fireact.runs import (
     PRODUCER,
@@ -45,15 +58,20 @@ from fireact.runs import (
     write_json,
 )
 from fireact.stages.asking import DialectName
-from fireact.trajectory import Record, Trajectory
+from fireact.trajectory import Record, Trajectory, Words
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import PreTrainedModel, Trainer, TrainerCallback
+    from transformers import Trainer, TrainerCallback
 
 FEWEST_UPDATES = 5
+CHECKPOINT_FILES = (
+    "adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"
+)  # fmt: skip
+"""Without one of them, training would go on otherwise than it was going."""
 LOG = "log.jsonl"
 CHECKPOINTS = "checkpoints"
+LOWER = "lower finetune.learning_rate, and delete the folder of the stage to train anew"
 
 
 class FinetuneConfig(Config):
@@ -94,7 +112,7 @@ class FinetuneConfig(Config):
     """Updates between two lines of `log.jsonl`."""
     save_every: int = Field(50, ge=1)
     """Updates between two checkpoints, from which a killed training goes on."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 class LogLine(Record):
@@ -115,6 +133,7 @@ class Examples:
     """What is trained on or measured, encoded and checked."""
 
     rows: tuple[Encoded, ...] = ()
+    questions: frozenset[Words] = frozenset()
     num_too_long: int = 0
     """Trajectories left out because they have more than `max_tokens` tokens."""
 
@@ -145,8 +164,8 @@ def run(config: FinetuneConfig, folder: Path) -> Summary:
         with _quiet():
             plan = make_plan(config, *sources)
             student = _open_student(config)
-            _train(student, plan, config, open_stage(folder, "finetune", config, after=after))
-    stage = open_stage(folder, "finetune", config, after=after)
+            _train(student, plan, config, open_stage(folder, "finetune", config, after=after, pins_content=True))
+    stage = open_stage(folder, "finetune", config, after=after, pins_content=True)
     return _summary(read_json(adapter / ADAPTER_CARD), stage / LOG)
 
 
@@ -182,6 +201,7 @@ def examples(
         DataError: the gate refuses a trajectory.
     """
     rows: list[Encoded] = []
+    questions: set[Words] = set()
     num_too_long = 0
     for trajectory in trajectories:
         row = encode(trajectory, dialect, tokenizer)
@@ -190,7 +210,8 @@ def examples(
             num_too_long += 1
         else:
             rows.append(row)
-    return Examples(tuple(rows), num_too_long)
+            questions.add(trajectory.question.words)
+    return Examples(tuple(rows), frozenset(questions), num_too_long)
 
 
 def plan_batches(rows: Sequence[Encoded], config: FinetuneConfig) -> tuple[tuple[Encoded, ...], ...]:
@@ -240,12 +261,12 @@ def _nothing_left(path: Path, chosen: Examples) -> str:
 def _loading(config: FinetuneConfig) -> Iterator[None]:
     """Turn what transformers refuses, in many lines, into one sentence."""
     try:
-        from safetensors import SafetensorError
-
         yield
+    except FireactError:
+        raise
     except ImportError as error:
         raise DependencyError(f"finetune needs {error.name or error}; {INSTALL}") from error
-    except (OSError, ValueError, SafetensorError) as error:
+    except Exception as error:  # whatever transformers stumbles over in a folder, the folder is what is wrong
         raise ConfigError(
             f"finetune.base: {config.base!r} cannot be loaded ({first_line(error)}); give a folder or a hub name"
         ) from error
@@ -267,11 +288,15 @@ def _open_student(config: FinetuneConfig) -> PeftModel:
     with _loading(config):
         import torch
         from peft import LoraConfig, get_peft_model
-        from transformers import AutoModelForCausalLM, set_seed
+        from transformers import set_seed
 
+        from fireact.models.local import load_causal_model
+
+        if torch.cuda.device_count() > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ConfigError("finetune trains on one device; start one process, with CUDA_VISIBLE_DEVICES=0")
         set_seed(config.seed)
         dtype = torch.bfloat16 if torch.cuda.is_available() and _computes_in_bf16(config) else torch.float32
-        base: PreTrainedModel = AutoModelForCausalLM.from_pretrained(find_weights(config.base), dtype=dtype)
+        base = load_causal_model(find_weights(config.base), dtype)
     targets = config.targets if isinstance(config.targets, str) else list(config.targets)
     adapter = LoraConfig(
         r=config.rank,
@@ -305,6 +330,7 @@ def _train(student: PeftModel, plan: Plan, config: FinetuneConfig, stage: Path) 
     with appending(stage / LOG) as append, Progress("finetune", len(plan.batches) - step) as progress:
         trainer.add_callback(_recorder(append, progress, seconds_before=kept))
         trainer.train(resume_from_checkpoint=checkpoint)
+    _refuse_diverged(student)
     _publish(student, plan, config, stage)
 
 
@@ -329,6 +355,7 @@ def _trainer(student: PeftModel, plan: Plan, config: FinetuneConfig, stage: Path
         lr_scheduler_type=schedule,
         warmup_steps=config.warmup_share,  # below 1, transformers takes it for a share of all updates
         logging_steps=config.log_every,
+        logging_nan_inf_filter=False,
         save_steps=config.save_every,
         save_total_limit=1,
         eval_strategy="steps" if plan.validation.rows else "no",
@@ -369,6 +396,8 @@ def _recorder(append: Append, progress: Progress, *, seconds_before: float) -> T
         def on_log(self, _: Any, state: Any, __: Any, *, logs: dict[str, float], **___: Any) -> None:
             if "loss" not in logs and "eval_loss" not in logs:
                 return
+            if not math.isfinite(logs.get("loss", 0.0)):
+                raise RunError(f"finetune: the loss is no number after {state.global_step} updates; {LOWER}")
             line = LogLine(
                 step=state.global_step,
                 loss=logs.get("loss"),
@@ -382,9 +411,27 @@ def _recorder(append: Append, progress: Progress, *, seconds_before: float) -> T
 
 
 def _last_checkpoint(folder: Path) -> tuple[str | None, int]:
-    """The newest whole checkpoint and its number of updates; the Trainer writes its state file last."""
-    steps = [int(path.parent.name.rpartition("-")[2]) for path in folder.glob("checkpoint-*/trainer_state.json")]
+    """The newest whole checkpoint and its number of updates."""
+    names = (path.name.removeprefix("checkpoint-") for path in folder.glob("checkpoint-*") if _is_whole(path))
+    steps = [int(name) for name in names if name.isdecimal()]
     return (str(folder / f"checkpoint-{max(steps)}"), max(steps)) if steps else (None, 0)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether all files of a checkpoint are there to their ends."""
+    if not all((checkpoint / name).is_file() for name in CHECKPOINT_FILES):
+        return False
+    # What torch saves is a zip file, which has its table of contents at its end.
+    if not all(zipfile.is_zipfile(checkpoint / name) for name in CHECKPOINT_FILES if name.endswith((".pt", ".pth"))):
+        return False
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_bytes())
+        with safe_open(checkpoint / "adapter_model.safetensors", "pt"):
+            return True
+    except (ValueError, SafetensorError):
+        return False
 
 
 def _cut_log(path: Path, step: int) -> float:
@@ -394,6 +441,16 @@ def _cut_log(path: Path, step: int) -> float:
     return kept[-1].seconds if kept else 0.0
 
 
+def _refuse_diverged(student: PeftModel) -> None:
+    """Refuse weights that are no numbers.
+
+    Raises:
+        RunError: the training has diverged.
+    """
+    if not all(weight.isfinite().all() for weight in student.parameters() if weight.requires_grad):
+        raise RunError(f"finetune: the weights are no numbers any more; {LOWER}")
+
+
 def _publish(student: PeftModel, plan: Plan, config: FinetuneConfig, stage: Path) -> None:
     """Put the adapter in place whole, and drop the checkpoints."""
     draft, adapter = stage / "adapter.part", stage / "adapter"
@@ -401,6 +458,8 @@ def _publish(student: PeftModel, plan: Plan, config: FinetuneConfig, stage: Path
         shutil.rmtree(leftover, ignore_errors=True)
     student.peft_config["default"].base_model_name_or_path = config.base
     student.save_pretrained(str(draft), save_embedding_layers=False)
+    trained = sorted(plan.train.questions | plan.validation.questions)
+    write_json(draft / TRAINED_QUESTIONS, {"questions": trained})
     write_json(draft / ADAPTER_CARD, _card(plan, config))
     draft.rename(adapter)
     shutil.rmtree(stage / CHECKPOINTS, ignore_errors=True)
@@ -412,6 +471,7 @@ def _card(plan: Plan, config: FinetuneConfig) -> dict[str, Any]:
         "version": CARD_VERSION,
         "producer": PRODUCER,
         "base": config.base,
+        "base_fingerprint": fingerprint(find_weights(config.base)),
         "dialect": config.dialect,
         "end_of_turn": True,
         "trajectories": len(plan.train.rows),

@@ -9,27 +9,31 @@ smaller one, so that runs with growing data are nested.
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from fireact.config import Config
+from fireact.config import Config, Seed
 from fireact.dialects import open_dialect
 from fireact.errors import RunError
 from fireact.runs import PRODUCER, Summary, open_stage, output, read, require, write, write_json
-from fireact.stages.asking import QuestionKey, QuestionSet, open_questions, question_key, refuse_overlap
-from fireact.trajectory import Trajectory
+from fireact.stages.asking import QuestionSet, open_questions, refuse_overlap
+from fireact.trajectory import Trajectory, Words
 
 FORMAT = "fireact-mixture"
 VERSION = 1
+SHORT = 0.9
+"""Share of its ratio below which a part is said to be short."""
 Group = tuple[str, str]
 """A task and a method."""
+logger = logging.getLogger(__name__)
 
 
 class MixPart(Config):
@@ -59,7 +63,7 @@ class MixConfig(Config):
     """Share of the questions that are kept from training to measure the loss on."""
     drop_test_questions: bool = False
     """Leave out questions that `evaluate` asks, instead of refusing them."""
-    seed: int = 0
+    seed: Seed = 0
     test: tuple[QuestionSet, ...] = Field((), exclude=True)
     """What `evaluate` will ask; filled in from that section of the recipe."""
 
@@ -86,9 +90,7 @@ class Mixture:
     counts: Mapping[str, Mapping[Group, int]]
 
 
-def mix(
-    trajectories: Iterable[Trajectory], config: MixConfig, *, test: frozenset[QuestionKey] = frozenset()
-) -> Mixture:
+def mix(trajectories: Iterable[Trajectory], config: MixConfig, *, test: frozenset[Words] = frozenset()) -> Mixture:
     """Filter, choose, shuffle and split.
 
     Args:
@@ -105,16 +107,16 @@ def mix(
     for name, keep in _filters(config, test):
         left = [trajectory for trajectory in left if keep(trajectory)]
         counts[name] = _count(left)
+    kept_from_training = _validation_questions(left, config)
     left = _choose(left, config)
     counts["chosen"] = _count(left)
     random.Random(config.seed).shuffle(left)
-    kept_from_training = _validation_questions(left, config)
-    train = tuple(trajectory for trajectory in left if question_key(trajectory.question) not in kept_from_training)
-    validation = tuple(trajectory for trajectory in left if question_key(trajectory.question) in kept_from_training)
+    train = tuple(trajectory for trajectory in left if trajectory.question.words not in kept_from_training)
+    validation = tuple(trajectory for trajectory in left if trajectory.question.words in kept_from_training)
     if not train:
         raise RunError(_nothing_left(counts))
     if not config.drop_test_questions:
-        refuse_overlap((trajectory.question for trajectory in left), test)
+        refuse_overlap((trajectory.question.words for trajectory in left), test)
     return Mixture(train, validation, counts | {"train": _count(train), "validation": _count(validation)})
 
 
@@ -126,8 +128,10 @@ def run(config: MixConfig, folder: Path) -> Summary:
     """
     source = require(folder, "unify")
     stage = open_stage(folder, "mix", config, after=["unify"])
-    test = frozenset(question_key(question) for part in config.test for question in open_questions(part))
+    test = frozenset(question.words for part in config.test for question in open_questions(part))
     mixture = mix(read(source, Trajectory), config, test=test)
+    for shortage in shortages(mixture, config.parts):
+        logger.warning("%s", shortage)
     write_json(stage / "mixture.json", _record(mixture, config))
     write(stage / "validation.jsonl", mixture.validation)
     write(output(folder, "mix"), mixture.train)
@@ -135,7 +139,19 @@ def run(config: MixConfig, folder: Path) -> Summary:
     return Summary("mix", ", ".join(f"{count} {name}" for name, count in counts.items()), counts)
 
 
-def _filters(config: MixConfig, test: frozenset[QuestionKey]) -> list[tuple[str, Callable[[Trajectory], bool]]]:
+def shortages(mixture: Mixture, parts: Iterable[MixPart]) -> Iterator[str]:
+    """One sentence for each part that has clearly less of the mixture than its ratio asks for."""
+    chosen = mixture.counts["chosen"]
+    for part in parts:
+        share = chosen.get((part.task, part.method), 0) / sum(chosen.values())
+        if part.ratio is not None and share < SHORT * part.ratio:
+            yield (
+                f"mix.parts: {part.task} {part.method} is {share:.1%} of the mixture instead of {part.ratio:.1%}: "
+                "there are too few of them; generate more, or give the others counts"
+            )
+
+
+def _filters(config: MixConfig, test: frozenset[Words]) -> list[tuple[str, Callable[[Trajectory], bool]]]:
     seen: set[tuple[str, ...]] = set()
 
     def is_new(trajectory: Trajectory) -> bool:
@@ -149,7 +165,7 @@ def _filters(config: MixConfig, test: frozenset[QuestionKey]) -> list[tuple[str,
         filters.append(("correct", lambda one: one.is_correct))
     filters += [("readable", _is_readable), ("unique", is_new)]
     if config.drop_test_questions:
-        filters.append(("not in test", lambda one: question_key(one.question) not in test))
+        filters.append(("not in test", lambda one: one.question.words not in test))
     return filters
 
 
@@ -217,9 +233,12 @@ def part_amounts(parts: Sequence[MixPart], there: Mapping[Group, int]) -> dict[G
     return fixed | {group: min(there[group], round(total * ratio)) for group, ratio in ratios.items()}
 
 
-def _validation_questions(trajectories: Sequence[Trajectory], config: MixConfig) -> frozenset[QuestionKey]:
-    """The questions kept from training: at least one where any share is asked for and two are there."""
-    questions = sorted({question_key(trajectory.question) for trajectory in trajectories})
+def _validation_questions(trajectories: Sequence[Trajectory], config: MixConfig) -> frozenset[Words]:
+    """The questions kept from training: at least one where any share is asked for and two are there.
+
+    Drawn from all that could be chosen, so that a question stays on its side when more of them are.
+    """
+    questions = sorted({trajectory.question.words for trajectory in trajectories})
     if config.validation_share == 0 or len(questions) < 2:
         return frozenset()
     count = max(1, round(config.validation_share * len(questions)))

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import Field
 
-from fireact.config import Config, validate
+from fireact.config import Config, Seed, validate
 from fireact.errors import DependencyError, RunError, unknown_name
 from fireact.runs import (
     PRODUCER,
@@ -54,7 +54,7 @@ class ReportConfig(Config):
     """Whom all others are compared with; where empty `prompted` if there is one, else the first agent."""
     samples: int = Field(1, ge=0)
     """Trajectories shown of each agent: so many right and so many wrong ones."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the bootstrap."""
 
 

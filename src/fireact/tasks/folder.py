@@ -51,7 +51,7 @@ def read_objects(path: Path, *, keys: Sequence[str]) -> list[dict[str, Any]]:
     """
     try:
         rows = json.loads(_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON ({error}); fetch the file again") from error
     if not isinstance(rows, list):
         raise DataError(f"{path}: expected a list of questions; {HINT}")
@@ -59,6 +59,8 @@ def read_objects(path: Path, *, keys: Sequence[str]) -> list[dict[str, Any]]:
         missing = [key for key in keys if not isinstance(row, dict) or not isinstance(row.get(key), str)]
         if missing:
             raise DataError(f"{path}: question {index} (from 0) has no text as {missing[0]!r}; fetch the file again")
+        if any("\ud800" <= character <= "\udfff" for key in keys for character in row[key]):
+            raise DataError(f"{path}: question {index} (from 0) holds half a surrogate pair; repair the text")
     return rows
 
 
@@ -69,7 +71,10 @@ def read_rows(path: Path, *, num_columns: int) -> list[list[str]]:
         DataError: the file cannot be read, is empty, or a row has another number of columns.
     """
     reader = csv.reader(io.StringIO(_text(path)))
-    rows = [[cell.strip() for cell in row] for row in reader if row]
+    try:
+        rows = [[cell.strip() for cell in row] for row in reader if row]
+    except csv.Error as error:
+        raise DataError(f"{path}: line {reader.line_num}: {error}; {HINT}") from error
     if not rows:
         raise DataError(f"{path}: the file is empty; {HINT}")
     for number, row in enumerate(rows, start=1):
@@ -81,7 +86,7 @@ def read_rows(path: Path, *, num_columns: int) -> list[list[str]]:
 def _text(path: Path) -> str:
     """The text of a file, every line break read as `\\n`."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file; {HINT}") from error
     except (OSError, UnicodeDecodeError) as error:

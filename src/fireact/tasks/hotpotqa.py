@@ -42,5 +42,5 @@ class HotpotQa:
             split=split,
             text=row["question"].strip(),
             answer=row["answer"].strip(),
-            kind=row.get("type", ""),
+            kind=str(row.get("type") or ""),
         )

@@ -16,7 +16,8 @@ NOTHING = "None"
 class Call:
     """Which call this is: what seeded wrappers depend on, so that every agent meets the same noise."""
 
-    question_id: str
+    question: str
+    """`Question.key`."""
     index: int
     """Tool calls made in the episode before this one."""
 

@@ -12,7 +12,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
-from fireact.config import Config
+from fireact.config import Config, Seed
 from fireact.errors import ConfigError
 from fireact.tools import NOTHING, Call, Tool
 
@@ -31,7 +31,7 @@ class NoiseConfig(Config):
     """`none`: nothing was found; `random`: what another search would find."""
     p: float = Field(0.5, ge=0, le=1)
     """Probability, for each call."""
-    seed: int = 0
+    seed: Seed = 0
 
     @property
     def label(self) -> str:
@@ -62,7 +62,7 @@ class NoisyTool:
 
 def noise_generator(config: NoiseConfig, call: Call) -> random.Random | None:
     """None for a clean call; for a noisy one the generator that its observation is drawn with."""
-    rng = random.Random(f"{config.seed}/{call.question_id}/{call.index}")
+    rng = random.Random(f"{config.seed}/{call.question}/{call.index}")
     return rng if rng.random() < config.p else None
 
 

@@ -102,12 +102,15 @@ def read_pages(path: Path) -> tuple[Page, ...]:
         DataError: the file cannot be read, a line is not a page, or there is none.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        # Not splitlines, which also cuts at characters that JSON may hold in a text.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read; give search.pages a JSON-lines file with title and text") from error
     pages = tuple(_page(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip())
-    if not pages:
-        raise DataError(f"{path}: holds no page; expected one JSON object with title and text in each line")
+    if not any(_words(f"{page.title} {page.text}") for page in pages):
+        raise DataError(
+            f"{path}: holds no page with a word in it; expected one JSON object with title and text in each line"
+        )
     return pages
 
 
@@ -115,7 +118,7 @@ def _page(line: str, place: str) -> Page:
     try:
         value = json.loads(line)
         title, text = value["title"], value["text"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         title = text = None
     if not isinstance(title, str) or not isinstance(text, str):
         raise DataError(f"{place}: expected a JSON object with the texts 'title' and 'text'; mend or drop the line")

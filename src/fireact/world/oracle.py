@@ -25,7 +25,7 @@ from fireact.world.thoughts import check_page, compare_years, place
 LABEL = re.compile(r"^(Thought|Action|Observation):", re.MULTILINE)
 CALL = re.compile(r"^Action: *(\w+)\[(.*)\]", re.MULTILINE)
 SEEN = re.compile(r"^Observation: *(.*)$", re.MULTILINE)
-REFLECTION = re.compile(r"^Thought: .*\bwithin \d+ steps\b", re.MULTILINE)
+REFLECTION = re.compile(r"^Thought: .*\bwithin \d+ steps?\b", re.MULTILINE)
 
 FIRST = ("I should look up {s} first.", "I start with the page of {s}.", "To answer this I need to know about {s}.",
          "Let me search for {s}.")  # fmt: skip

@@ -259,9 +259,3 @@ def draft_choice(world: World, split: str) -> Iterator[Draft]:
         letter = LETTERS[choices.index(draft.answer)]
         kind = "choice" if len(draft.chain) == 1 else "choice of two hops"
         yield Draft(draft.text, letter, kind, draft.chain, tuple(choices))
-
-
-def _single_links(world: World, kind: str) -> tuple[tuple[str, ...], ...]:
-    """Chains of one hop, but for years, which have too many near misses to choose from."""
-    relations = world.of_kind(kind)[0].kind.relations
-    return tuple((relation.name,) for relation in relations if relation.targets != (YEAR,))

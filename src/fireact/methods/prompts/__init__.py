@@ -70,7 +70,7 @@ def _packaged(method: str, task: str) -> str:
 
 def _from_file(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise ConfigError(f"prompt {path}: cannot be read ({reason}); give a {SUFFIX} file, task or none") from error
