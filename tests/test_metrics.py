@@ -110,6 +110,11 @@ def test_a_question_without_trajectory_counts_as_wrong_and_turns_are_those_of_fi
     assert score_lines(rows)[:3] == ("em 33.33", "f1 50.00", "finished 2 of 3")
 
 
+def test_the_strict_score_is_added_where_a_task_has_one():
+    rows = [trajectory(score=Score(em=1.0, f1=1.0, strict=0.0)), trajectory(score=Score(em=1.0, f1=1.0))]
+    assert score_lines(rows)[-1] == "strict 50.00"
+
+
 def test_nothing_to_score_and_too_few_asked_are_refused():
     with pytest.raises(DataError, match="no trajectories to score"):
         score_lines([])

@@ -152,3 +152,10 @@ def test_kinds_are_told_apart_with_clean_tools_only():
     cells = [cell("a", "rw", noise=noise, groups=()) for noise in ("normal", "none")]
     found = results.results(cells, [], baseline="a", normal="normal", seed=0)
     assert (len(found.rows), found.differences, len(found.drops), found.groups, found.teacher) == (2, (), 1, (), ())
+
+
+def test_the_strict_score_stands_beside_a_loose_one():
+    outcomes = (outcome(0, True, strict=0.0), outcome(1, True, strict=1.0), outcome(2, True), outcome(3, False))
+    assert row(Cell("a", "normal", "mmlu", "test", outcomes)).strict == 50.0
+    assert row(cell("a", "rw")).strict is None
+    assert results.outcome(trajectory(True, score=Score(em=1.0, f1=1.0, strict=0.0))).strict == 0.0

@@ -33,6 +33,15 @@ def test_columns_are_aligned_and_differences_and_drops_follow():
     )
 
 
+def test_the_strict_score_has_a_column_where_a_task_has_one():
+    found = Results(rows=(row("io", "normal", 50.0, strict=40.0), row("cot", "normal", 60.0)))
+    assert [line.split()[4:9] for line in table(found).splitlines()] == [
+        ["EM", "[low,", "high]", "strict", "F1"],
+        ["300", "50.0", "[45.0,", "55.0]", "40.0"],
+        ["300", "60.0", "[55.0,", "65.0]", "-"],
+    ]
+
+
 def test_what_is_not_known_is_a_dash():
     found = Results(rows=(row("io", "normal", None, f1=None),), differences=(), drops=(), groups=(), teacher=())
     assert table(found).splitlines()[1].split() == [

@@ -12,6 +12,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -60,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_stage(given: argparse.Namespace) -> None:
     recipe = config.load(given.recipe, stages.Recipe, given.overrides)
     folder = _folder(given, recipe)
-    with runs.holding(folder):
+    # A report shows what is there, also while others write.
+    with nullcontext() if given.verb == "report" else runs.holding(folder):
         print(stages.run(given.verb, recipe, folder).text)
 
 

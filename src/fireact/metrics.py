@@ -126,9 +126,10 @@ def _num_thought_labels(step: Step) -> int:
 def score_lines(trajectories: Sequence[Trajectory], asked: int | None = None) -> tuple[str, ...]:
     """The figures of one run of one agent, a line each: the name, a space, the value.
 
-    `em` and `f1` are per cent of the questions asked, so that a question without a trajectory counts as wrong, as in
-    the official script; `finished` is a number of episodes; `turns_by_message` and `turns_by_label` are mean and
-    standard deviation over finished episodes only, as in the paper's Table 4.
+    `em` and `f1` (and `strict`, where a task has such a score) are per cent of the questions asked, so that a question
+    without a trajectory counts as wrong, as in the official script; `finished` is a number of episodes;
+    `turns_by_message` and `turns_by_label` are mean and standard deviation over finished episodes only, as in the
+    paper's Table 4.
 
     Args:
         asked: questions put to the agent; None takes the number of trajectories.
@@ -146,10 +147,13 @@ def score_lines(trajectories: Sequence[Trajectory], asked: int | None = None) ->
     finished = [trajectory for trajectory in trajectories if trajectory.end == "finished"]
     by_message = spread([turns_by_message(trajectory) for trajectory in finished])
     by_label = spread([turns_by_label(trajectory) for trajectory in finished])
+    stricts = [score.em if score.strict is None else score.strict for score in scores]
+    has_strict = any(score.strict is not None for score in scores)
     return (
         f"em {100 * sum(score.em for score in scores) / num_asked:.2f}",
         f"f1 {100 * sum(score.f1 for score in scores) / num_asked:.2f}",
         f"finished {len(finished)} of {num_asked}",
         f"turns_by_message {by_message.mean:.2f} {by_message.sd:.2f}",
         f"turns_by_label {by_label.mean:.2f} {by_label.sd:.2f}",
+        *([f"strict {100 * sum(stricts) / num_asked:.2f}"] if has_strict else []),
     )

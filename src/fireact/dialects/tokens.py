@@ -1,8 +1,8 @@
 """Pieces -> token ids: the one way that generation and training share.
 
 Each piece is encoded by itself and the results are joined, never the joined text. A merge can therefore not cross
-the border between two authors, and appending pieces never changes the tokens before them: what was generated in one
-turn is what is read in the next, and what is trained is what will be generated.
+the border between two authors, and appending pieces never changes the tokens before them: a turn is read again as the
+tokens of its text, and what is trained is what an agent reads and writes when it runs.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class FinetuneConfig(Config):
     max_updates: int | None = Field(None, ge=1)
     """Exactly so many updates, whatever `epochs` says."""
     batch_size: int = Field(16, ge=1)
-    """Trajectories for one update, on each device."""
+    """Trajectories for one update."""
     learning_rate: float = Field(3e-4, gt=0)
     """The highest one, after warm-up."""
     warmup_share: float = Field(0.03, ge=0, lt=1)

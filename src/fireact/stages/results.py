@@ -41,6 +41,8 @@ class Outcome:
     has_failed: bool
     groups: tuple[str, ...]
     """Kinds of question that it belongs to."""
+    strict: float | None = None
+    """The strict score, in [0, 1], where the task's official one is loose."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ class Row(Record):
     em_low: float | None
     """Of the 95% Wilson interval."""
     em_high: float | None
+    strict: float | None = None
+    """By the strict score; None where the task has but one."""
     f1: float | None
     turns: float | None
     """Replies of the model."""
@@ -174,6 +178,7 @@ def outcome(trajectory: Trajectory) -> Outcome:
         question=trajectory.question.id,
         is_scored=score is not None,
         is_correct=trajectory.is_correct,
+        strict=score.strict if score is not None else None,
         f1=score.f1 if score is not None else 0.0,
         turns=trajectory.num_turns,
         tokens_in=usage.tokens_in,
@@ -221,6 +226,7 @@ def row(cell: Cell) -> Row:
         em=em.value if em else None,
         em_low=em.low if em else None,
         em_high=em.high if em else None,
+        strict=_strict(scored),
         f1=_mean(100 * one.f1 for one in scored),
         turns=_mean(one.turns for one in everything),
         tokens_in=_mean(one.tokens_in for one in everything),
@@ -324,6 +330,13 @@ def _common(a: Cell, b: Cell) -> tuple[list[bool], list[bool]]:
     right_a, right_b = a.correct, b.correct
     shared = [question for question in right_a if question in right_b]
     return [right_a[question] for question in shared], [right_b[question] for question in shared]
+
+
+def _strict(outcomes: Sequence[Outcome]) -> float | None:
+    """The mean strict score in per cent. An answer to which it does not apply, such as none, has the official one."""
+    if all(one.strict is None for one in outcomes):
+        return None
+    return _mean(100.0 * (one.is_correct if one.strict is None else one.strict) for one in outcomes)
 
 
 def _share(outcomes: Sequence[Outcome]) -> Estimate:

@@ -8,6 +8,8 @@ from fireact.stages.results import Results, Row
 from fireact.stages.story import gain, number
 
 HEAD = ("agent", "noise", "task", "n", "EM [low, high]", "F1", "turns", "tokens in", "tokens out", "s/question")
+STRICT = HEAD.index("F1")
+"""Where the strict score stands, if a task has one."""
 NUM_NAMES = 3
 """The first columns, which hold names and stand on the left; the others hold numbers."""
 
@@ -15,6 +17,9 @@ NUM_NAMES = 3
 def table(found: Results) -> str:
     """The comparison in aligned columns, then a line for each paired difference and each drop under noise."""
     lines = [HEAD, *map(_cells, found.rows)]
+    if any(row.strict is not None for row in found.rows):
+        stricts = ("strict", *(number(row.strict) for row in found.rows))
+        lines = [(*line[:STRICT], strict, *line[STRICT:]) for line, strict in zip(lines, stricts, strict=True)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     parts = ["\n".join(_line(line, widths) for line in lines)]
     parts += ["\n".join(group) for group in (_difference_lines(found), _drop_lines(found)) if group]
