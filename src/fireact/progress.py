@@ -16,6 +16,13 @@ from tqdm import tqdm
 SHARE_BETWEEN_LINES = 0.1
 SECONDS_BETWEEN_LINES = 5.0
 logger = logging.getLogger(__name__)
+_may_draw = True
+
+
+def show_lines() -> None:
+    """Show plain lines from now on: the bars of several processes would write over each other."""
+    global _may_draw
+    _may_draw = False
 
 
 class Progress:
@@ -28,7 +35,7 @@ class Progress:
         self.notes: dict[str, int] = {}
         self._started = self._last_time = time.monotonic()
         self._last_done = 0
-        shown = logger.isEnabledFor(logging.INFO) and sys.stderr.isatty()
+        shown = _may_draw and logger.isEnabledFor(logging.INFO) and sys.stderr.isatty()
         self._bar = tqdm(total=total, desc=label, dynamic_ncols=True) if shown else None
 
     def __enter__(self) -> Progress:

@@ -42,6 +42,7 @@ from fireact.stages.asking import (
     refuse_overlap,
     summarise,
 )
+from fireact.stages.processes import in_processes
 from fireact.tools import NoiseConfig
 from fireact.trajectory import Trajectory
 
@@ -101,6 +102,8 @@ class EvaluateConfig(Config):
     noises: Noises = (None,)
     concurrency: int = Field(64, ge=1)
     """Episodes at once."""
+    processes: int = Field(1, ge=1)
+    """Agents that are asked at once, each in a process of its own with a share of the cores."""
 
     @property
     def all_noises(self) -> tuple[Noise, ...]:
@@ -152,12 +155,22 @@ def run(config: EvaluateConfig, folder: Path) -> Summary:
         require(folder, "finetune")
     _refuse_trained_questions(config, folder)
     open_stage(folder, "evaluate", config, after=["finetune"] if has_tuned else [], pins_content=True)
+    calls = [(agent, config, folder) for agent in config.agents]
+    if config.processes == 1:
+        for call in calls:
+            ask(*call)
+    else:
+        in_processes(ask, calls, processes=config.processes)
     lines = []
     for agent in config.agents:
-        asyncio.run(_ask(agent, config, folder))
         where = output(folder, "evaluate") / agent.name
         lines.append(f"{agent.name}: {summarise('evaluate', _trajectories(agent, config, folder), where=where).text}")
     return Summary("evaluate", "\n".join(lines))
+
+
+def ask(agent: AgentConfig, config: EvaluateConfig, folder: Path) -> None:
+    """Put all questions to one agent that it has not answered yet."""
+    asyncio.run(_ask(agent, config, folder))
 
 
 async def _ask(agent: AgentConfig, config: EvaluateConfig, folder: Path) -> None:
