@@ -286,3 +286,10 @@ def test_every_end_is_told_to_the_progress():
         rollout(episodes(Says(("finish Ann", ModelError("x"))), 4), lambda _: None, concurrency=2, progress=progress)
     )
     assert (progress.done, progress.notes) == (4, {"correct": 2, "failed": 2})
+
+
+def test_a_method_without_tools_leaves_no_tool_and_no_noise_in_the_record():
+    trajectory, _ = run("finish Ann", method=Plain(uses_tools=False), noise="none p=0.5")
+    assert (trajectory.tools, trajectory.noise) == ((), "")
+    trajectory, _ = run("finish Ann", noise="none p=0.5")
+    assert (trajectory.tools, trajectory.noise) == (("search",), "none p=0.5")

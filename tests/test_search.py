@@ -7,7 +7,7 @@ import pytest
 
 from fireact.errors import DataError
 from fireact.tools import Call, SearchConfig, open_tool
-from fireact.tools.search import Search
+from fireact.tools.search import Search, read_pages
 from fireact.world import Page, World
 
 PAGES = (
@@ -77,3 +77,14 @@ def test_a_missing_or_empty_file_is_refused(tmp_path):
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(DataError, match="holds no page"):
         open_tool(SearchConfig(pages=str(tmp_path / "empty.jsonl")))
+
+
+def test_a_line_of_pages_may_hold_any_character_that_json_may(tmp_path):
+    (tmp_path / "pages.jsonl").write_bytes('\ufeff{"title": "A\u2028B", "text": "c\x85d"}\n'.encode())
+    assert [page.title for page in read_pages(tmp_path / "pages.jsonl")] == ["A\u2028B"]
+
+
+def test_pages_without_a_word_are_refused(tmp_path):
+    (tmp_path / "pages.jsonl").write_text('{"title": "!!!", "text": "???"}\n')
+    with pytest.raises(DataError, match="holds no page with a word in it"):
+        read_pages(tmp_path / "pages.jsonl")

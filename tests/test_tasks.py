@@ -239,3 +239,15 @@ def test_mmlu_reads_auxiliary_training_files(save):
 
 def test_the_tasks_of_the_paper_are_known():
     assert {"hotpotqa", "strategyqa", "mmlu", "bamboogle"} <= set(TASKS)
+
+
+def test_half_a_surrogate_pair_in_a_question_is_refused(save):
+    folder = save("hotpotqa/dev.json", '[{"question": "\\ud800?", "answer": "x"}]')
+    with pytest.raises(DataError, match=r"dev\.json: question 0 \(from 0\) holds half a surrogate pair; repair"):
+        open_task("hotpotqa", folder=folder).questions("dev")
+
+
+def test_a_cell_that_is_too_long_is_refused_with_its_line(save):
+    folder = save("mmlu/dev/law_dev.csv", f"{'x' * 200_000},a,b,c,d,A\n")
+    with pytest.raises(DataError, match=r"law_dev\.csv: line 1: field larger than field limit"):
+        open_task("mmlu", folder=folder).questions("dev")

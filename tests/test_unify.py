@@ -84,3 +84,15 @@ def test_nothing_to_read_is_refused_with_the_next_step(tmp_path):
     runs.write(tmp_path / "empty.jsonl", [])
     with pytest.raises(RunError, match=r"empty\.jsonl: no trajectory in it"):
         run(UnifyConfig(files=(str(tmp_path / "empty.jsonl"),)), tmp_path)
+
+
+def test_what_was_unified_before_stays_where_nothing_can_be_read(tmp_path):
+    source = runs.output(tmp_path, "generate")
+    runs.open_stage(tmp_path, "generate", UnifyConfig())
+    runs.write(source, [trajectory("cot", Step(reply="r", thought="t"))])
+    run(UnifyConfig(), tmp_path)
+    before = runs.output(tmp_path, "unify").read_bytes()
+    source.write_text("{corrupt}\n")
+    with pytest.raises(RunError, match="no trajectory in it"):
+        run(UnifyConfig(), tmp_path)
+    assert runs.output(tmp_path, "unify").read_bytes() == before

@@ -63,7 +63,7 @@ def run_stage(given: argparse.Namespace) -> None:
     folder = _folder(given, recipe)
     # A report shows what is there, also while others write.
     with nullcontext() if given.verb == "report" else runs.holding(folder):
-        print(stages.run(given.verb, recipe, folder).text)
+        print(_harmless(stages.run(given.verb, recipe, folder).text))
 
 
 def run_all(given: argparse.Namespace) -> None:
@@ -78,7 +78,7 @@ def run_all(given: argparse.Namespace) -> None:
             text = stages.run(stage, recipe, folder).text
             if stage != recipe.stages[-1]:
                 logger.info("%s: %s", stage, text)
-    print(text)
+    print(_harmless(text))
     logger.info("in %s", folder)
 
 
@@ -136,7 +136,11 @@ class _OneLine(logging.Formatter):
 
 def visible(text: str) -> str:
     """A text in one line, in which no character can steer a terminal."""
-    return "".join(one if one.isprintable() else "\ufffd" for one in " ".join(text.split()))
+    return _harmless(" ".join(text.split()))
+
+
+def _harmless(text: str) -> str:
+    return "".join(one if one.isprintable() or one == "\n" else "\ufffd" for one in text)
 
 
 def _show_log() -> None:

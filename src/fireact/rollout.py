@@ -18,6 +18,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from fireact.dialects import Dialect
 from fireact.errors import ConfigError, DataError, DependencyError, RunError, ToolError
@@ -72,8 +73,8 @@ async def rollout(
     # All workers draw from one iterator; on one event loop two of them never draw at the same time.
     waiting = iter(episodes)
 
-    async def work() -> None:
-        for episode in waiting:
+    async def work(first: Episode) -> None:
+        for episode in chain([first], waiting):
             # Where neither model nor tools wait for anything, Ctrl-C would otherwise be heard only at the end.
             await asyncio.sleep(0)
             trajectory = await run_episode(episode)
@@ -83,8 +84,8 @@ async def rollout(
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
-                group.create_task(work())
+            for first in islice(waiting, concurrency):
+                group.create_task(work(first))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,11 @@ def read_text(path: Path) -> str:
     if not text.strip():
         raise DataError(f"{path}: the file is empty; expected trajectories")
     return text
+
+
+def name_of(path: Path) -> str:
+    """A file's name as text; bytes of it that are not UTF-8, which a record cannot hold, are replaced."""
+    return os.fsencode(path.name).decode(errors="replace")
 
 
 def read_json(path: Path) -> object:

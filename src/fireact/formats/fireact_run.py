@@ -17,7 +17,7 @@ from fireact import __version__
 from fireact.dialects.react_text import parse_reply, split_passages
 from fireact.errors import DataError, FormatError
 from fireact.formats.episodes import Asked, answer_of, find_reward, make_question, read_question
-from fireact.formats.files import Imported, Row, check_text, field, keep_good, read_json
+from fireact.formats.files import Imported, Row, check_text, field, keep_good, name_of, read_json
 from fireact.metrics import normalize_answer, score_choice, score_words, score_yes_no
 from fireact.trajectory import Score, Source, Step, Trajectory
 
@@ -97,7 +97,7 @@ def _trajectory(path: Path, name: RunName, row: Row) -> Trajectory:
         answer=answer,
         end="step_limit" if answer is None and score is None else "finished",
         score=score,
-        source=Source(producer=f"fireact {__version__}", file=path.name, index=row.index, notes=notes),
+        source=Source(producer=f"fireact {__version__}", file=name_of(path), index=row.index, notes=notes),
     )
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from fireact import __version__
 from fireact.errors import DataError
 from fireact.formats.episodes import Episode, make_question, read_episode
-from fireact.formats.files import Imported, Row, field, keep_good, read_json, read_json_lines
+from fireact.formats.files import Imported, Row, field, keep_good, name_of, read_json, read_json_lines
 from fireact.trajectory import Score, Source, Trajectory
 
 TEACHER = "gpt-4"
@@ -186,5 +186,5 @@ def _trajectory(path: Path, entry: Entry, kind: Kind) -> Trajectory:
         answer=episode.answer,
         end="step_limit" if episode.answer is None else "finished",
         score=None if reward is None else Score(em=reward, f1=reward),
-        source=Source(producer=f"fireact {__version__}", file=path.name, index=index, notes=notes),
+        source=Source(producer=f"fireact {__version__}", file=name_of(path), index=index, notes=notes),
     )

@@ -65,8 +65,9 @@ if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
 
 FEWEST_UPDATES = 5
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 CHECKPOINT_FILES = (
-    "adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"
+    ADAPTER_WEIGHTS, "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"
 )  # fmt: skip
 """Without one of them, training would go on otherwise than it was going."""
 LOG = "log.jsonl"
@@ -92,7 +93,7 @@ class FinetuneConfig(Config):
     targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"
     """Names of the layers that get an adapter; `all-linear` is all linear layers but the output layer."""
     epochs: int = Field(3, ge=1)
-    max_updates: int | None = Field(None, ge=1)
+    max_updates: int | None = Field(None, ge=1, le=1_000_000)
     """Exactly so many updates, whatever `epochs` says."""
     batch_size: int = Field(16, ge=1)
     """Trajectories for one update."""
@@ -160,7 +161,7 @@ def run(config: FinetuneConfig, folder: Path) -> Summary:
     adapter = output(folder, "finetune")
     sources = _sources(config, folder)
     after = [] if config.train else ["mix"]
-    if not (adapter / ADAPTER_CARD).exists():
+    if not all((adapter / name).exists() for name in (ADAPTER_CARD, ADAPTER_WEIGHTS)):
         with _quiet():
             plan = make_plan(config, *sources)
             student = _open_student(config)
@@ -428,7 +429,7 @@ def _is_whole(checkpoint: Path) -> bool:
 
     try:
         json.loads((checkpoint / "trainer_state.json").read_bytes())
-        with safe_open(checkpoint / "adapter_model.safetensors", "pt"):
+        with safe_open(checkpoint / ADAPTER_WEIGHTS, "pt"):
             return True
     except (ValueError, SafetensorError):
         return False
@@ -484,6 +485,8 @@ def _card(plan: Plan, config: FinetuneConfig) -> dict[str, Any]:
 
 
 def _summary(card: dict[str, Any], log: Path) -> Summary:
+    if not card.keys() >= {"updates", "trajectories", "too_long", "tokens", "trained_tokens"}:
+        raise DataError(f"{log.parent / 'adapter' / ADAPTER_CARD}: damaged; delete {log.parent} and run it again")
     lines = list(read(log, LogLine))
     losses = [line.loss for line in lines if line.loss is not None]
     validation = [line.validation_loss for line in lines if line.validation_loss is not None]

@@ -7,6 +7,7 @@ in their own field. Raw replies are dropped: what is trained is the plain form o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from fireact.config import Config
@@ -43,10 +44,12 @@ def run(config: UnifyConfig, folder: Path) -> Summary:
     paths = [require(folder, "generate")] if generated else []
     open_stage(folder, "unify", config, after=["generate"] if generated else [])
     paths += [Path(name) for name in config.files]
-    count = write(output(folder, "unify"), map(unify, _read_all(paths)))
-    if count == 0:
+    found = map(unify, _read_all(paths))
+    first = next(found, None)
+    if first is None:
         names = ", ".join(str(path) for path in paths)
         raise RunError(f"{names}: no trajectory in it; run 'fireact generate' again, or import another file")
+    count = write(output(folder, "unify"), chain([first], found))
     return Summary("unify", f"{count} trajectories in ReAct form", {"trajectories": count})
 
 

@@ -332,13 +332,15 @@ gives the same text and order; the last bits of the weights depend on the machin
 """
 
 
-def _describe(phase: Phase) -> str:
+def describe(phase: Phase) -> str:
+    """One phase as the card tells it."""
     begin, end = phase.rates
     return f"{phase.tokens:,} {phase.text} in windows of {phase.window} at {begin:g} to {end:g} of the peak rates"
 
 
-def _shares(mixture: Mapping[str, float]) -> str:
-    return ", ".join(f"{kind} {share:.0%}" for kind, share in mixture.items())
+def describe_mixture(name: str) -> str:
+    """One of `MIXTURES` as the card tells it."""
+    return f"{name}: " + ", ".join(f"{kind} {100 * share:g}%" for kind, share in MIXTURES[name].items())
 
 
 def export(state: Checkpoint, folder: Path) -> None:
@@ -349,10 +351,10 @@ def export(state: Checkpoint, folder: Path) -> None:
     model.to(torch.bfloat16).save_pretrained(folder)
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     card = CARD.format(
-        **asdict(recipe) | {"phases": ", ".join(_describe(phase) for phase in recipe.phases)},
+        **asdict(recipe) | {"phases": ", ".join(map(describe, recipe.phases))},
         tokens=recipe.tokens,
         parameters=sum(weight.numel() for weight in model.parameters()),
-        mixtures="; ".join(f"{name}: {_shares(mixture)}" for name, mixture in MIXTURES.items()),
+        mixtures="; ".join(map(describe_mixture, MIXTURES)),
         losses=", ".join(f"{kind} {loss}" for kind, loss in losses.items()),
         seconds=seconds,
         digest=digest,

@@ -8,7 +8,9 @@
     drills      comparing numbers, and telling whether a page is about what was asked
     transcripts longer k-shot episodes, with comparisons, more ways to think aloud, and searches that fail
     forms       transcripts whose tools and labels have made-up names: a form can only be copied, not guessed
-    careful     the same with careful thoughts: which page is sought, whether it is the one that was found, and years
+    kindred     forms over fresh worlds of the same kinds of entities as the shipped one: a question of its kind may be
+                one to look up, and need not be answered at once as in recall and reading
+    careful     forms with careful thoughts: which page is sought, whether it is the one that was found, and years
                 compared digit by digit
     checks      two steps of careful thoughts, alone and over and over: whether a page is the one that was asked for,
                 and which of two years is the later one
@@ -34,7 +36,15 @@ MIXTURES = {
     "early": {"pages": 0.10, "recall": 0.12, "reading": 0.40, "episodes": 0.30, "drills": 0.08},
     "late": {"pages": 0.08, "recall": 0.10, "reading": 0.30, "transcripts": 0.46, "drills": 0.06},
     "last": {"pages": 0.08, "recall": 0.10, "reading": 0.22, "forms": 0.55, "drills": 0.05},
-    "final": {"pages": 0.06, "recall": 0.10, "reading": 0.14, "forms": 0.33, "careful": 0.05, "checks": 0.32},
+    "final": {
+        "pages": 0.06,
+        "recall": 0.10,
+        "reading": 0.14,
+        "forms": 0.32,
+        "kindred": 0.015,
+        "careful": 0.05,
+        "checks": 0.315,
+    },
 }
 """Shares of the characters of the text, in the parts of pretraining."""
 
@@ -342,8 +352,14 @@ def forms_document(rng: random.Random) -> str:
     return _transcripts(world, Form.invent(rng), rng)
 
 
+def kindred_document(rng: random.Random) -> str:
+    """The same over a world like the shipped one."""
+    world = fresh_world(WORLD, rng, size=3)
+    return _transcripts(world, Form.invent(rng), rng)
+
+
 def careful_document(rng: random.Random) -> str:
-    """The same with careful thoughts."""
+    """Forms with careful thoughts."""
     world = fresh_world(PRACTICE, rng, size=3)
     form = rng.choice((Form.draw, Form.invent))(rng)
     return _transcripts(world, replace(form, with_thoughts=True, is_careful=True), rng)
@@ -504,6 +520,7 @@ DOCUMENTS: dict[str, Callable[[random.Random], str]] = {
     "drills": drills_document,
     "transcripts": transcripts_document,
     "forms": forms_document,
+    "kindred": kindred_document,
     "careful": careful_document,
     "checks": checks_document,
 }
