@@ -16,7 +16,8 @@ FLOOR := 90
 PURE := trajectory.py config.py metrics.py statistics.py dialects/*.py methods/*.py tools/noise.py \
         encoding/encode.py encoding/gate.py encoding/batches.py stages/unify.py stages/mix.py \
         stages/results.py stages/figures.py stages/story.py stages/table.py world/text.py \
-        world/names.py world/pages.py world/questions.py world/oracle.py
+        world/names.py world/pages.py world/questions.py world/oracle.py world/thoughts.py \
+        formats/episodes.py
 comma := ,
 empty :=
 space := $(empty) $(empty)
