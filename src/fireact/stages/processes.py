@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from logging.handlers import QueueHandler, QueueListener
@@ -24,7 +25,7 @@ def in_processes(function: Callable[..., None], calls: Sequence[tuple[Any, ...]]
         function: a function of a module; it and its arguments are pickled between our own processes.
 
     Raises:
-        Exception: the first that a call raises; those that have not begun are then given up.
+        Exception: the first that a call raises; the others are then ended, which loses what they have in hand.
     """
     # A forked child of a process with threads can hang.
     context = multiprocessing.get_context("spawn")
@@ -38,15 +39,28 @@ def in_processes(function: Callable[..., None], calls: Sequence[tuple[Any, ...]]
     try:
         for future in [pool.submit(function, *call) for call in calls]:
             future.result()
+    except BaseException:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
         listener.stop()
 
 
 def _begin(messages: Any, level: int, threads: int) -> None:
-    """Make a new process ready: before torch is imported, and with its log sent to where it is shown."""
+    """Make a new process ready, before torch is imported: its threads, its log, and its end."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = str(threads)
     log = logging.getLogger("fireact")
     log.handlers = [QueueHandler(messages)]
     log.setLevel(level)
     show_lines()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that began it is gone: nobody holds the run folder for it any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
