@@ -37,6 +37,16 @@ def test_the_card_names_the_digest_of_the_weights_and_the_command_that_rebuilds_
     assert "python -m fireact.world.pretrain" in card
 
 
+def test_the_card_tells_the_recipe_that_the_command_follows():
+    pytest.importorskip("torch")
+    from fireact.world import pretrain
+
+    card = (base_path() / "README.md").read_text()
+    recipe = pretrain.Recipe()
+    assert f"| tokens | {recipe.tokens:,} ({', '.join(map(pretrain.describe, recipe.phases))}) |" in card
+    assert f"| text | {'; '.join(map(pretrain.describe_mixture, pretrain.MIXTURES))} |" in card
+
+
 def test_it_reads_an_answer_off_a_page_that_it_has_never_seen():
     pytest.importorskip("torch")
     text = (
