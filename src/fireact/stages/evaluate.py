@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,7 @@ from fireact.stages.asking import (
     summarise,
 )
 from fireact.stages.processes import in_processes
+from fireact.stages.results import by
 from fireact.tools import NoiseConfig
 from fireact.trajectory import Trajectory
 
@@ -103,7 +104,7 @@ class EvaluateConfig(Config):
     concurrency: int = Field(64, ge=1)
     """Episodes at once."""
     processes: int = Field(1, ge=1)
-    """Agents that are asked at once, each in a process of its own with a share of the cores."""
+    """So many at once, each agent under each noise in a process of its own with a share of the cores."""
 
     @property
     def all_noises(self) -> tuple[Noise, ...]:
@@ -135,6 +136,10 @@ class Cell:
         return evaluation_path(folder, **names, task=self.chosen.task, split=self.chosen.split)
 
 
+def _noise_of(cell: Cell) -> str:
+    return noise_name(cell.noise)
+
+
 def noise_name(noise: NoiseConfig | None) -> str:
     """What a noise is called in the report and in folders; the probability is named where it is not the usual one."""
     if noise is None:
@@ -155,12 +160,13 @@ def run(config: EvaluateConfig, folder: Path) -> Summary:
         require(folder, "finetune")
     _refuse_trained_questions(config, folder)
     open_stage(folder, "evaluate", config, after=["finetune"] if has_tuned else [], pins_content=True)
-    calls = [(agent, config, folder) for agent in config.agents]
+    calls = [(agent, cells_of(agent, config), config, folder) for agent in config.agents]
     if config.processes == 1:
         for call in calls:
             ask(*call)
     else:
-        in_processes(ask, calls, processes=config.processes)
+        parts = [(agent, part, *rest) for agent, own, *rest in calls for part in by(own, _noise_of).values()]
+        in_processes(ask, parts, processes=config.processes)
     lines = []
     for agent in config.agents:
         where = output(folder, "evaluate") / agent.name
@@ -168,14 +174,13 @@ def run(config: EvaluateConfig, folder: Path) -> Summary:
     return Summary("evaluate", "\n".join(lines))
 
 
-def ask(agent: AgentConfig, config: EvaluateConfig, folder: Path) -> None:
-    """Put all questions to one agent that it has not answered yet."""
-    asyncio.run(_ask(agent, config, folder))
+def ask(agent: AgentConfig, own: Sequence[Cell], config: EvaluateConfig, folder: Path) -> None:
+    """Put to one agent all questions of these cells that it has not answered yet."""
+    asyncio.run(_ask(agent, own, config, folder))
 
 
-async def _ask(agent: AgentConfig, config: EvaluateConfig, folder: Path) -> None:
-    """Put all questions to one agent, all its cells in one rollout so that the model always has enough to do."""
-    own = cells_of(agent, config)
+async def _ask(agent: AgentConfig, own: Sequence[Cell], config: EvaluateConfig, folder: Path) -> None:
+    """All cells in one rollout, so that the model always has enough to do."""
     done = frozenset[str]().union(*(finished_ids(cell.path(folder)) for cell in own))
     if len(done) == sum(len(open_questions(cell.chosen)) for cell in own):
         return
@@ -189,7 +194,8 @@ async def _ask(agent: AgentConfig, config: EvaluateConfig, folder: Path) -> None
                 asked = [episode for episode in _episodes(cell, model) if episode.id not in done]
                 appends |= {episode.id: append for episode in asked}
                 episodes += asked
-            with Progress(f"evaluate {agent.name}", len(episodes)) as progress:
+            noises = " ".join(by(own, _noise_of))
+            with Progress(f"evaluate {agent.name} {noises}", len(episodes)) as progress:
                 await rollout(
                     episodes,
                     lambda trajectory: appends[trajectory.id](trajectory),
