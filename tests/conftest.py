@@ -1,6 +1,7 @@
 """Options and fixtures of all tests: paid tests are off, real data is read from where it lies beside the checkout."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,11 @@ BESIDE_THE_CHECKOUT = Path(__file__).parents[2] / "shared" / "data" / "fireact"
 
 def pytest_addoption(parser):
     parser.addoption("--live", action="store_true", help="run tests that need keys, a GPU or long hours")
+
+
+def pytest_configure():
+    # A shell starts its background jobs deaf to Ctrl-C, and their children inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -70,7 +70,6 @@ def is_running(process: int) -> bool:
 def test_no_process_outlives_the_one_that_began_it(tmp_path, name):
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)  # else ignored in the background\n"
         "from pathlib import Path\n"
         "from test_processes import in_processes, wait\n"
         f"in_processes(wait, [(Path({str(tmp_path / 'a')!r}),)], processes=2)\n"
