@@ -136,7 +136,7 @@ def test_an_interrupt_ends_with_a_sentence(monkeypatch, recipe, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("fireact.stages.run", interrupt)
-    assert main(["generate", str(recipe)]) == 1
+    assert main(["generate", str(recipe)]) == 130
     assert "the same command goes on from there" in capsys.readouterr().err
 
 
@@ -201,3 +201,20 @@ def test_a_reader_that_has_gone_is_no_failure_of_ours():
     command = f"{sys.executable} -m fireact --help | true"
     found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in found.stderr
+
+
+def test_a_flood_of_lines_that_are_left_out_is_cut_and_counted(tmp_path, capsys):
+    (tmp_path / "x.jsonl").write_text("not json\n" * 100)
+    assert main(["import", str(tmp_path / "x.jsonl"), "--format", "fireact-gpt", "--out", str(tmp_path / "y")]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 22
+    assert lines[20].endswith("x.jsonl: 80 more are left out")
+    assert lines[21].endswith("no trajectory could be read as fireact-gpt; check the --format")
+
+
+def test_a_key_inside_a_list_that_is_not_there_is_the_command_lines_fault(tmp_path, capsys):
+    path = tmp_path / "r.yaml"
+    path.write_text("name: r\nmix: {}\n")
+    assert main(["mix", str(path), "mix.parts.0.task=x"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"fireact: command line, over {path}: mix.parts: expected a list, got ")

@@ -36,11 +36,24 @@ def advance(total, **notes):
             progress.advance(**notes)
 
 
-def test_each_tenth_is_a_line_where_there_is_no_terminal(told):
+def test_each_tenth_is_a_line_where_there_is_no_terminal(told, monkeypatch):
+    monkeypatch.setattr("fireact.progress.LEAST_SECONDS", 0.0)
     advance(20, correct=1, failed=0)
     assert len(told.messages) == 10
     assert told.messages[0].startswith("generate: 2/20, 2 correct, 0 s, about ")
     assert told.messages[-1] == "generate: 20/20, 20 correct, 0 s"
+
+
+def test_a_loop_that_takes_no_time_has_its_last_line_only(told):
+    advance(20)
+    assert told.messages == ["generate: 20/20, 0 s"]
+
+
+def test_a_loop_that_goes_on_counts_what_was_done_before_and_judges_by_what_is_done_now():
+    with Progress("generate", 100, before=80) as progress:
+        assert progress.line() == "generate: 80/100, 0 s"
+        progress.advance()
+        assert progress.line().startswith("generate: 81/100, 0 s, about ")
 
 
 def test_a_slow_loop_has_a_line_before_its_first_tenth(told, monkeypatch):

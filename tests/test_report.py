@@ -241,7 +241,7 @@ def test_a_failed_episode_counts_as_wrong(tmp_path):
 def test_without_jinja2_all_but_the_page_is_written(folder, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     assert run(ReportConfig(), folder).text.startswith("agent")
-    assert "pip install 'fireact[report]'" in caplog.text
+    assert "pip install -e '.[report]'" in caplog.text
     assert len(results_of(folder)["rows"]) == 5
     assert not (folder / "report" / "report.html").exists()
 

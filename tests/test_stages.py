@@ -4,10 +4,11 @@ import pytest
 
 from fireact import runs
 from fireact.config import to_values, validate
-from fireact.errors import ConfigError, RunError
+from fireact.errors import ConfigError, DependencyError, RunError
 from fireact.runs import STAGES
-from fireact.stages import RUN, Recipe, complete
+from fireact.stages import RUN, Recipe, complete, require_all
 from fireact.stages.asking import QuestionSet
+from fireact.stages.mix import MixConfig
 from fireact.stages.unify import UnifyConfig
 
 REACT = {"kind": "react"}
@@ -82,5 +83,39 @@ def test_a_section_that_is_left_out_is_the_one_that_its_stage_was_made_with(tmp_
 
 def test_a_recipe_that_says_otherwise_than_what_was_made_is_refused(tmp_path):
     begin(tmp_path, "unify", UnifyConfig(files=("x.jsonl",)))
-    with pytest.raises(RunError, match=r"unify was made with another config; these keys differ: files\.0; use another"):
+    with pytest.raises(
+        RunError, match=r"was made with another recipe; these keys differ: unify\.files\.0; use another"
+    ):
         complete(recipe(unify={"files": ["y.jsonl"]}, mix={}), tmp_path, running="mix")
+
+
+def test_all_stages_that_were_made_otherwise_are_named_at_once_the_earliest_first(tmp_path):
+    begin(tmp_path, "unify", UnifyConfig(files=("x.jsonl",)))
+    begin(tmp_path, "mix", MixConfig(validation_share=0.5))
+    with pytest.raises(RunError, match=r"keys differ: unify\.files\.0, mix\.\S+, .*: \S*unify, \S*mix$"):
+        complete(recipe(unify={"files": ["y.jsonl"]}, mix={}), tmp_path, running="unify")
+
+
+@pytest.mark.parametrize(
+    ("sections", "sentence"),
+    [
+        ({"unify": {}}, "'unify' reads what 'generate' makes, and there is no section 'generate'"),
+        ({"unify": {"files": ["x"]}, "mix": {}, "report": {}}, "'report' reads what 'evaluate' makes"),
+        ({"finetune": {}}, "'finetune' reads what 'mix' makes"),
+    ],
+)
+def test_a_run_that_would_stop_on_its_way_is_refused_at_its_start(tmp_path, sections, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        require_all(recipe(**sections), tmp_path)
+
+
+def test_what_an_earlier_run_has_made_need_not_be_in_the_recipe(tmp_path):
+    runs.write_text(runs.output(tmp_path, "unify"), "{}")
+    require_all(recipe(mix={}), tmp_path)
+
+
+def test_packages_that_are_missing_are_asked_for_before_anything_is_done(tmp_path, monkeypatch):
+    monkeypatch.setattr("fireact.stages.find_spec", lambda _: None)
+    with pytest.raises(DependencyError, match=r"the package torch is missing; .*pip install -e '\.\[train\]'"):
+        require_all(recipe(finetune={"train": "x.jsonl"}), tmp_path)
+    require_all(recipe(evaluate=EVALUATE), tmp_path)

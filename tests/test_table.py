@@ -9,7 +9,7 @@ COSTS = {"f1": 70.0, "turns": 2.5, "tokens_in": 1234.5, "tokens_out": 40.0, "sec
 
 def row(agent, noise, em, **changes):
     shares = {"em": em, "em_low": em and em - 5, "em_high": em and em + 5}
-    return Row(agent=agent, noise=noise, n=300, failed=0, **PLACE, **shares | COSTS | changes)
+    return Row(agent=agent, noise=noise, n=300, **PLACE, **shares | COSTS | {"failed": 0} | changes)
 
 
 def test_columns_are_aligned_and_differences_and_drops_follow():
@@ -40,6 +40,22 @@ def test_the_strict_score_has_a_column_where_a_task_has_one():
         ["300", "50.0", "[45.0,", "55.0]", "40.0"],
         ["300", "60.0", "[55.0,", "65.0]", "-"],
     ]
+
+
+def test_failed_episodes_have_a_column_where_there_are_any():
+    lines = table(Results(rows=(row("prompted", "normal", 50.0, failed=3), row("tuned", "normal", 60.0)))).splitlines()
+    assert [line.split()[4 + (line[:5] != "agent") :][:2] for line in lines] == [
+        ["failed", "EM"],
+        ["3", "50.0"],
+        ["0", "60.0"],
+    ]
+
+
+def test_a_gain_under_noise_is_called_one():
+    drop = Drop(agent="tuned", noise="none", **PLACE, n=50, em_normal=48.0, em=52.0, drop=-8.3333)
+    assert table(Results(rows=(row("tuned", "none", 52.0),), drops=(drop,))).endswith(
+        "EM 48.0 -> 52.0 under none, a gain of 8.3%"
+    )
 
 
 def test_what_is_not_known_is_a_dash():

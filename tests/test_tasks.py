@@ -12,8 +12,8 @@ from fireact.tasks import TASKS, open_task
 from fireact.trajectory import Question, Score
 
 HINT = (
-    "; set FIREACT_DATA to a folder laid out like data/ of the official FireAct repository, and add what it lacks from"
-    " the data set itself"
+    "; put the file there, or set FIREACT_DATA to the folder that holds it; data/ of the official FireAct repository "
+    "has most of the public ones"
 )
 RIGHT = (Score(em=1, f1=1), Score(em=1, f1=1, strict=1))
 

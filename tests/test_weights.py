@@ -1,6 +1,8 @@
 """models/weights.py: where weights are, told without torch."""
 
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -27,7 +29,7 @@ def adapter(folder, card=None):
 def test_without_torch_the_command_to_install_it_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "fireact.models.local", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(DependencyError, match=r"model world: torch is missing; .*pip install 'fireact\[train\]'"):
+    with pytest.raises(DependencyError, match=r"model world: torch is missing; .*pip install -e '\.\[train\]'"):
         LocalConfig(path="world").open()
 
 
@@ -97,3 +99,10 @@ def test_what_an_adapter_was_trained_on_is_read_beside_it(tmp_path):
     (tmp_path / "fireact_questions.json").write_text('{"questions": [1]}')
     with pytest.raises(ConfigError, match="expected pairs of a task and a question; run 'fireact finetune' again"):
         read_trained_questions(str(tmp_path))
+
+
+def test_a_name_that_no_hub_knows_is_refused_before_anything_is_asked():
+    code = "from fireact.models.weights import LocalConfig; LocalConfig(path='no/such-model').check()"
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert "ConfigError: model no/such-model: not found (" in found.stderr

@@ -1,6 +1,7 @@
 """The command line. Functions here read arguments, call, and print; there is no logic to test.
 
-Results go to stdout, everything else to stderr. Exit status: 0 done, 1 a failed run or our bug, 2 the user's input.
+Results go to stdout, everything else to stderr. Exit status: 0 done, 1 a failed run or our bug, 2 the user's input,
+130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ STAGE_HELP = {
     "evaluate": "put the same questions to every agent, with clean and with noisy tools",
     "report": "write results.json and report.html",
 }
+INTERRUPTED = 130
+"""The status of a program that SIGINT has ended, by the custom of shells."""
 logger = logging.getLogger(__name__)
 
 
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("fireact: stopped; what was finished is kept, the same command goes on from there", file=sys.stderr)
-        return 1
+        return INTERRUPTED
     return 0
 
 
@@ -73,21 +76,24 @@ def run_all(given: argparse.Namespace) -> None:
         raise ConfigError(f"{given.recipe}: the recipe has no stage; give it a section such as 'generate'")
     text = ""
     with runs.holding(folder):
+        stages.require_all(recipe, folder)
         for stage in recipe.stages:
             logger.info("%s ...", stage)
             text = stages.run(stage, recipe, folder).text
             if stage != recipe.stages[-1]:
-                logger.info("%s: %s", stage, text)
+                logger.info("%s: %s", stage, text.replace("\n", "; "))
     print(_harmless(text))
-    logger.info("in %s", folder)
+    logger.info("all files are in %s", folder)
 
 
 def import_file(given: argparse.Namespace) -> None:
     if given.out.exists() and given.out.samefile(given.file):
         raise ConfigError(f"{given.out}: is the file to read; give another --out")
     found = read_trajectories(given.file, given.format)
-    for problem in found.problems:
+    for problem in found.problems[: runs.MOST_NOTES]:
         logger.warning("%s; left out", problem)
+    if len(found.problems) > runs.MOST_NOTES:
+        logger.warning("%s: %d more are left out", given.file, len(found.problems) - runs.MOST_NOTES)
     if not found.trajectories:
         raise DataError(f"{given.file}: no trajectory could be read as {given.format}; check the --format")
     runs.write(given.out, found.trajectories)

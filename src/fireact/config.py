@@ -110,10 +110,14 @@ def validate(values: Any, cls: type[C], *, where: str, overridden: Sequence[str]
         return cls.model_validate(values)
     except ValidationError as error:
         first = _first(error)
-        key = ".".join((*_keys(first, values), first.get("ctx", {}).get("key", "")))
-        by_command = any(f"{key}.".startswith(f"{given}.") for given in overridden)
+        key = ".".join(filter(None, (*_keys(first, values), first.get("ctx", {}).get("key"))))
+        by_command = any(_is_within(key, given) or _is_within(given, key) for given in overridden)
         place = f"command line, over {where}" if by_command else where
         raise ConfigError(f"{place}: {_sentence(first, values)}") from error
+
+
+def _is_within(key: str, other: str) -> bool:
+    return f"{key}.".startswith(f"{other}.")
 
 
 def to_values(config: Config) -> dict[str, Any]:
@@ -260,6 +264,8 @@ def _sentence(error: ErrorDetails, values: Any) -> str:
             return f"{key}.kind: unknown kind {context['tag']!r}; known: {known}"
         case "union_tag_not_found":
             return f"the key '{key}.kind' is missing"
+        case "tuple_type":
+            message = f"expected a list, got {error['input']!r}; on a command line, write it whole: {key}='[...]'"
         case "value_error":
             message = str(context["error"])
         case _:

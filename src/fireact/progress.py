@@ -14,7 +14,9 @@ from types import TracebackType
 from tqdm import tqdm
 
 SHARE_BETWEEN_LINES = 0.1
-SECONDS_BETWEEN_LINES = 5.0
+LEAST_SECONDS, SECONDS_BETWEEN_LINES = 1.0, 5.0
+LEAST_SHARE = 0.05
+"""Of what was to do, before the time that is left can be told."""
 logger = logging.getLogger(__name__)
 _may_draw = True
 
@@ -28,15 +30,16 @@ def show_lines() -> None:
 class Progress:
     """Counts what is done; a context manager that ends the bar."""
 
-    def __init__(self, label: str, total: int) -> None:
+    def __init__(self, label: str, total: int, *, before: int = 0) -> None:
+        """`before`: how many of the total were done by an earlier start."""
         self.label = label
         self.total = total
-        self.done = 0
+        self.before = self.done = before
         self.notes: dict[str, int] = {}
         self._started = self._last_time = time.monotonic()
-        self._last_done = 0
+        self._last_done = before
         shown = _may_draw and logger.isEnabledFor(logging.INFO) and sys.stderr.isatty()
-        self._bar = tqdm(total=total, desc=label, dynamic_ncols=True) if shown else None
+        self._bar = tqdm(total=total, initial=before, desc=label, dynamic_ncols=True) if shown else None
 
     def __enter__(self) -> Progress:
         return self
@@ -62,12 +65,19 @@ class Progress:
     def line(self) -> str:
         """Where the loop stands, in one line."""
         seconds = time.monotonic() - self._started
-        left = seconds / self.done * (self.total - self.done) if self.done else 0.0
         notes = "".join(f", {count} {name}" for name, count in self.notes.items() if count)
-        rest = f", about {left:.0f} s left" if self.done < self.total else ""
-        return f"{self.label}: {self.done}/{self.total}{notes}, {seconds:.0f} s{rest}"
+        return f"{self.label}: {self.done}/{self.total}{notes}, {seconds:.0f} s{self._left(seconds)}"
+
+    def _left(self, seconds: float) -> str:
+        """The time that is left, once enough is done to tell."""
+        done, rest = self.done - self.before, self.total - self.done
+        if not rest or done < LEAST_SHARE * (done + rest):
+            return ""
+        return f", about {seconds / done * rest:.0f} s left"
 
     def _is_line_due(self) -> bool:
+        if self.done == self.total:
+            return True
         share = (self.done - self._last_done) / max(self.total, 1)
         waited = time.monotonic() - self._last_time
-        return self.done == self.total or share >= SHARE_BETWEEN_LINES or waited >= SECONDS_BETWEEN_LINES
+        return waited >= SECONDS_BETWEEN_LINES or (share >= SHARE_BETWEEN_LINES and waited >= LEAST_SECONDS)

@@ -18,7 +18,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,6 +45,8 @@ PATHS = {
     "report": "results.json",
 }
 """The file or folder by which a stage is known to have run; of `evaluate` its folder."""
+MOST_NAMES = 6
+"""In one sentence."""
 MOST_NOTES = 20
 """Corrupt lines of one file that are named; the others are counted."""
 
@@ -118,16 +120,29 @@ def holding(folder: Path) -> Iterator[None]:
         RunError: another process works in the folder.
     """
     path = folder / "lock"
+    is_new = not folder.exists()
     with _naming(path):
         folder.mkdir(parents=True, exist_ok=True)
         file = path.open("w")
-    with file:
+    with file, _leaving_nothing(folder, only=path) if is_new else nullcontext():
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise RunError(f"{folder}: another process works there; wait for it, or use another --out") from error
         yield
+
+
+@contextmanager
+def _leaving_nothing(folder: Path, *, only: Path) -> Iterator[None]:
+    """After an error, remove a folder in which there is nothing but one file."""
+    try:
+        yield
+    except BaseException:
+        if list(folder.iterdir()) == [only]:
+            only.unlink()
+            folder.rmdir()
+        raise
 
 
 def open_stage(
@@ -301,15 +316,19 @@ def _refuse_change(folder: Path, stage: str, old: dict[str, Any], new: dict[str,
     advice = f"use another --out, or delete {folder / stage} to make it anew"
     keys = differing_keys(old["config"], new["config"])
     if keys:
-        raise RunError(
-            f"{folder / stage} was begun with another config; these keys differ: {', '.join(keys)}; {advice}"
-        )
+        raise RunError(f"{folder / stage} was begun with another config; these keys differ: {some(keys)}; {advice}")
     stages = differing_keys(old["inputs"], new["inputs"])
     if stages:
         raise RunError(f"{folder / stage} was made from an earlier {', '.join(stages)} with another config; {advice}")
     stages = differing_keys(old["contents"], new["contents"])
     if stages:
         raise RunError(f"{folder / stage} was made from what {', '.join(stages)} had made before; {advice}")
+
+
+def some(names: Sequence[str]) -> str:
+    """Names for a sentence: all of them, or the first few and how many more there are."""
+    more = len(names) - MOST_NAMES
+    return ", ".join(names) if more <= 1 else f"{', '.join(names[:MOST_NAMES])} and {more} more"
 
 
 def _flaw(line: bytes, cls: type[BaseModel], error: ValidationError) -> str:

@@ -30,7 +30,7 @@ def page():
 @pytest.fixture
 def capitals(page, tmp_path):
     (tmp_path / "capitals").mkdir()
-    (tmp_path / "capitals" / "test.csv").write_text("Capital of Peru?,Lima\n", encoding="utf-8")
+    (tmp_path / "capitals" / "test.csv").write_text("question,answer\nCapital of Peru?,Lima\n", encoding="utf-8")
     return page["Capitals"](tmp_path)
 
 

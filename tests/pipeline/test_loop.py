@@ -183,7 +183,7 @@ def test_an_interrupt_leaves_everything_finished_on_disk(recipe, tmp_path):
     finished = trajectories(runs.output(tmp_path / "stopped", "generate"))
     assert len(finished) >= 5
     assert "Traceback" not in err
-    assert process.returncode in (0, 1)
+    assert process.returncode in (0, 130)
 
 
 def test_the_loop_needs_no_torch(recipe, tmp_path):

@@ -12,6 +12,7 @@ from typing import TypeVar
 from fireact.errors import DataError
 from fireact.trajectory import Trajectory
 
+DROP = "repair or drop it"
 T = TypeVar("T")
 
 
@@ -73,10 +74,11 @@ def parse_json(text: str, place: str) -> object:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        where = f"{place}:{error.lineno}" if "\n" in text.strip() else place
-        raise DataError(f"{where}: not JSON ({error.msg} at column {error.colno}); repair or drop it") from error
+        is_file = "\n" in text.strip()
+        where, advice = (f"{place}:{error.lineno}", "repair it, or check the --format") if is_file else (place, DROP)
+        raise DataError(f"{where}: not JSON ({error.msg} at column {error.colno}); {advice}") from error
     except ValueError as error:
-        raise DataError(f"{place}: a number with too many digits; repair or drop it") from error
+        raise DataError(f"{place}: a number with too many digits; {DROP}") from error
     except RecursionError as error:
         raise DataError(f"{place}: nested too deeply; expected one record") from error
 

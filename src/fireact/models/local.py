@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from fireact.dialects.tokens import piece_tokens
@@ -128,6 +128,18 @@ def _load(weights: str, config: LocalConfig) -> tuple[Any, Any]:
         return tokenizer, model.to(device).eval()
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"model {config.path}: device {device!r} cannot be used ({first_line(error)})") from error
+
+
+def load_config(weights: str) -> Any:
+    """The configuration of a folder or hub name, a small file.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        return AutoConfig.from_pretrained(weights, trust_remote_code=False)
+    except Exception as error:  # as in `_load`
+        raise ConfigError(f"model {weights}: not found ({first_line(error)}); give a folder or a hub name") from error
 
 
 def load_causal_model(weights: str, dtype: torch.dtype) -> Any:

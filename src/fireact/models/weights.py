@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +27,7 @@ CARD_FORMAT = "fireact-adapter"
 CARD_VERSION = 1
 AGAIN = "run 'fireact finetune' again in an empty folder"
 MEBIBYTE = 2**20
-INSTALL = "install it with: pip install 'fireact[train]'"
+INSTALL = "install the extra 'train', in a clone with: pip install -e '.[train]'"
 
 
 class LocalConfig(Config):
@@ -45,6 +47,19 @@ class LocalConfig(Config):
     end_of_turn: bool | None = None
     """Whether the model ends each turn with its end token; None does what the adapter's card says, else no."""
 
+    def check(self) -> None:
+        """Look whether the weights can be there, which takes little, before much is done that needs them.
+
+        Raises:
+            ConfigError: there is no such model.
+            DependencyError: the extra `train` is not installed.
+        """
+        weights = find_weights(self.path)
+        if not Path(weights).is_dir():
+            with _needing_packages(self.path):
+                from fireact.models.local import load_config
+            load_config(weights)
+
     def open(self) -> Model:
         """Load the weights.
 
@@ -52,11 +67,17 @@ class LocalConfig(Config):
             ConfigError: there is no such model or adapter.
             DependencyError: the extra `train` is not installed.
         """
-        try:
+        with _needing_packages(self.path):
             from fireact.models.local import LocalModel
-        except ImportError as error:
-            raise DependencyError(f"model {self.path}: {error.name or 'torch'} is missing; {INSTALL}") from error
         return LocalModel(self)
+
+
+@contextmanager
+def _needing_packages(path: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise DependencyError(f"model {path}: {error.name or 'torch'} is missing; {INSTALL}") from error
 
 
 def find_weights(path: str) -> str:

@@ -5,15 +5,18 @@ Every stage has a config class and `run(config, folder) -> Summary`; a recipe ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from fireact.config import Config, Seed, differing_keys, to_values, validate
-from fireact.errors import ConfigError, RunError
-from fireact.runs import STAGES, Summary, asked_of, has_made_something, write_recipe
+from fireact.errors import ConfigError, DependencyError, RunError
+from fireact.models.weights import INSTALL, LocalConfig
+from fireact.runs import STAGES, Summary, asked_of, has_made_something, output, some, write_recipe
 from fireact.stages import evaluate, finetune, generate, mix, report, unify
 from fireact.stages.evaluate import EvaluateConfig
 from fireact.stages.finetune import FinetuneConfig
@@ -31,6 +34,8 @@ RUN: Mapping[str, Callable[[Any, Path], Summary]] = {
     "report": report.run,
 }
 
+PACKAGES = ("torch", "transformers", "peft")
+"""What local models and `finetune` need."""
 REMEMBERED = ("generate", "unify", "mix", "finetune", "evaluate")
 """Stages that refuse another config than they were begun with; `report` is made anew each time."""
 
@@ -83,25 +88,70 @@ def run(stage: str, recipe: Recipe, folder: Path) -> Summary:
     return summary
 
 
+def require_all(recipe: Recipe, folder: Path) -> None:
+    """Refuse a run that would stop on its way, before anything is asked or trained.
+
+    Raises:
+        ConfigError: a stage reads what no stage makes.
+        DependencyError: packages that local models need are missing.
+    """
+    there = {*recipe.stages, *(stage for stage in STAGES if output(folder, stage).exists())}
+    for stage, needed in _needs(recipe):
+        if needed not in there:
+            raise ConfigError(
+                f"recipe {recipe.name!r}: {stage!r} reads what {needed!r} makes, and there is no section {needed!r}; "
+                "add one, or leave the other out"
+            )
+    missing = [name for name in PACKAGES if find_spec(name) is None] if _has_weights(recipe) else []
+    if missing:
+        raise DependencyError(f"recipe {recipe.name!r}: the package {missing[0]} is missing; {INSTALL}")
+
+
+def _needs(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Which stage of a recipe reads what which other one makes."""
+    if recipe.unify is not None and not recipe.unify.files:
+        yield "unify", "generate"
+    if recipe.mix is not None:
+        yield "mix", "unify"
+    if recipe.finetune is not None and not recipe.finetune.train:
+        yield "finetune", "mix"
+    if recipe.evaluate is not None and any(evaluate.is_tuned(agent.model) for agent in recipe.evaluate.agents):
+        yield "evaluate", "finetune"
+    if recipe.report is not None:
+        yield "report", "evaluate"
+
+
+def _has_weights(recipe: Recipe) -> bool:
+    models = [recipe.generate.teacher] if recipe.generate else []
+    models += [agent.model for agent in recipe.evaluate.agents] if recipe.evaluate else []
+    return recipe.finetune is not None or any(isinstance(model, LocalConfig) for model in models)
+
+
 def complete(recipe: Recipe, folder: Path, *, running: str) -> Recipe:
     """The recipe of the whole folder: a section that is left out is the one that its stage was made with.
 
     Raises:
-        RunError: a stage besides `running` was made with another section than the recipe's.
+        RunError: stages besides `running` were made with other sections than the recipe's; all of them are named, so
+            that none is deleted in vain.
     """
-    made = [stage for stage in REMEMBERED if stage != running and has_made_something(folder, stage)]
     kept: dict[str, Any] = {}
-    for stage in made:
+    others: dict[str, list[str]] = {}
+    for stage in REMEMBERED:
+        if not has_made_something(folder, stage):
+            continue
         values = asked_of(folder, stage)
         if getattr(recipe, stage) is None:
             kept[stage] = values
             continue
         keys = differing_keys(values, to_values(recipe.section(stage)))
         if keys:
-            raise RunError(
-                f"{folder / stage} was made with another config; these keys differ: {', '.join(keys)}; "
-                f"use another --out, or delete {folder / stage} and run 'fireact {stage}' first"
-            )
+            others[stage] = [f"{stage}.{key}" for key in keys]
+    if others.keys() - {running}:
+        places = ", ".join(str(folder / stage) for stage in others)
+        raise RunError(
+            f"{folder} was made with another recipe; these keys differ: {some([*chain(*others.values())])}; "
+            f"use another --out, or delete what was made otherwise: {places}"
+        )
     return validate(to_values(recipe) | kept, Recipe, where=str(folder)) if kept else recipe
 
 

@@ -155,9 +155,12 @@ def run(config: EvaluateConfig, folder: Path) -> Summary:
         FireactError: a setting is wrong, the folder refuses, a tuned agent was trained on a question asked here, or
             all episodes of an agent failed.
     """
-    has_tuned = any(_is_tuned(agent.model) for agent in config.agents)
+    has_tuned = any(is_tuned(agent.model) for agent in config.agents)
     if has_tuned:
         require(folder, "finetune")
+    for agent in config.agents:
+        if isinstance(agent.model, LocalConfig):
+            agent.model.check()
     _refuse_trained_questions(config, folder)
     open_stage(folder, "evaluate", config, after=["finetune"] if has_tuned else [], pins_content=True)
     calls = [(agent, cells_of(agent, config), config, folder) for agent in config.agents]
@@ -195,7 +198,8 @@ async def _ask(agent: AgentConfig, own: Sequence[Cell], config: EvaluateConfig, 
                 appends |= {episode.id: append for episode in asked}
                 episodes += asked
             noises = " ".join(by(own, _noise_of))
-            with Progress(f"evaluate {agent.name} {noises}", len(episodes)) as progress:
+            total = len(done) + len(episodes)
+            with Progress(f"evaluate {agent.name} {noises}", total, before=len(done)) as progress:
                 await rollout(
                     episodes,
                     lambda trajectory: appends[trajectory.id](trajectory),
@@ -238,14 +242,14 @@ def _uses_tools(agent: AgentConfig, config: EvaluateConfig) -> bool:
     return open_method(agent.method, config.tasks[0].task).uses_tools
 
 
-def _is_tuned(model: ModelConfig) -> bool:
+def is_tuned(model: ModelConfig) -> bool:
     """Whether the model has the adapter that this run makes."""
     return isinstance(model, LocalConfig) and model.adapter == OWN_ADAPTER
 
 
 def _with_adapter(model: ModelConfig, folder: Path) -> ModelConfig:
     """The model with the folder of its adapter, where this run makes that."""
-    if not _is_tuned(model):
+    if not is_tuned(model):
         return model
     return model.model_copy(update={"adapter": str(require(folder, "finetune"))})
 

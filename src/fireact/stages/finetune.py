@@ -328,7 +328,7 @@ def _train(student: PeftModel, plan: Plan, config: FinetuneConfig, stage: Path) 
     checkpoint, step = _last_checkpoint(stage / CHECKPOINTS)
     kept = _cut_log(stage / LOG, step)
     trainer = _trainer(student, plan, config, stage)
-    with appending(stage / LOG) as append, Progress("finetune", len(plan.batches) - step) as progress:
+    with appending(stage / LOG) as append, Progress("finetune", len(plan.batches), before=step) as progress:
         trainer.add_callback(_recorder(append, progress, seconds_before=kept))
         trainer.train(resume_from_checkpoint=checkpoint)
     _refuse_diverged(student)
@@ -459,6 +459,8 @@ def _publish(student: PeftModel, plan: Plan, config: FinetuneConfig, stage: Path
         shutil.rmtree(leftover, ignore_errors=True)
     student.peft_config["default"].base_model_name_or_path = config.base
     student.save_pretrained(str(draft), save_embedding_layers=False)
+    # PEFT's page is a form that nobody has filled in, with paths of this machine.
+    (draft / "README.md").unlink(missing_ok=True)
     trained = sorted(plan.train.questions | plan.validation.questions)
     write_json(draft / TRAINED_QUESTIONS, {"questions": trained})
     write_json(draft / ADAPTER_CARD, _card(plan, config))

@@ -57,7 +57,7 @@ async def _generate(config: GenerateConfig, done: frozenset[str], append: Append
     model = open_model(config.teacher)
     try:
         episodes = [episode for episode in _episodes(config, model) if episode.id not in done]
-        with Progress("generate", len(episodes)) as progress:
+        with Progress("generate", len(done) + len(episodes), before=len(done)) as progress:
             await rollout(episodes, append, concurrency=config.concurrency, progress=progress)
     finally:
         await model.close()

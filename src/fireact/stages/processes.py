@@ -15,6 +15,8 @@ from concurrent.futures import ProcessPoolExecutor
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any
 
+from tqdm import tqdm
+
 from fireact.progress import show_lines
 
 
@@ -52,6 +54,8 @@ def _begin(messages: Any, level: int, threads: int) -> None:
     """Make a new process ready, before torch is imported: its threads, its log, and its end."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    # Else tqdm makes a lock for several processes, which is left over when this one is ended.
+    tqdm.set_lock(threading.RLock())
     log = logging.getLogger("fireact")
     log.handlers = [QueueHandler(messages)]
     log.setLevel(level)

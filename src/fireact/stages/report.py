@@ -37,7 +37,7 @@ from fireact.stages.table import table
 from fireact.trajectory import Trajectory
 
 BASELINE, TUNED = "prompted", "tuned"
-INSTALL = "pip install 'fireact[report]'"
+INSTALL = "install the extra 'report', in a clone with: pip install -e '.[report]'"
 MOST_SHOWN = 3000
 """Characters shown of one text of a sample."""
 logger = logging.getLogger(__name__)

@@ -12,6 +12,8 @@ from fireact.stages.results import Cell, Difference, Outcome, Results, Row, by
 from fireact.trajectory import Trajectory
 
 NUM_COLOURS = 6
+MOST_GAIN = 1000.0
+"""Per cent, above which a relative gain says nothing: what it is over is close to 0."""
 
 
 @dataclass(frozen=True)
@@ -185,8 +187,9 @@ def _turns(outcomes: Iterable[Outcome]) -> dict[int, tuple[int, int]]:
 
 
 def gain(difference: Difference, form: str) -> str:
-    """The relative gain in the given form; nothing where there is none."""
-    return "" if difference.relative_gain is None else form.format(difference.relative_gain)
+    """The relative gain in the given form; nothing where there is none, or it is over next to nothing."""
+    relative = difference.relative_gain
+    return "" if relative is None or relative > MOST_GAIN else form.format(relative)
 
 
 def number(value: float | None, digits: int = 1) -> str:

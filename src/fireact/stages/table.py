@@ -8,8 +8,8 @@ from fireact.stages.results import Results, Row
 from fireact.stages.story import gain, number
 
 HEAD = ("agent", "noise", "task", "n", "EM [low, high]", "F1", "turns", "tokens in", "tokens out", "s/question")
-STRICT = HEAD.index("F1")
-"""Where the strict score stands, if a task has one."""
+FAILED, STRICT = HEAD.index("EM [low, high]"), HEAD.index("F1")
+"""Where the number of failed episodes stands, if there are any, and the strict score, if a task has one."""
 NUM_NAMES = 3
 """The first columns, which hold names and stand on the left; the others hold numbers."""
 
@@ -18,12 +18,17 @@ def table(found: Results) -> str:
     """The comparison in aligned columns, then a line for each paired difference and each drop under noise."""
     lines = [HEAD, *map(_cells, found.rows)]
     if any(row.strict is not None for row in found.rows):
-        stricts = ("strict", *(number(row.strict) for row in found.rows))
-        lines = [(*line[:STRICT], strict, *line[STRICT:]) for line, strict in zip(lines, stricts, strict=True)]
+        lines = _with_column(lines, STRICT, ["strict", *(number(row.strict) for row in found.rows)])
+    if any(row.failed for row in found.rows):
+        lines = _with_column(lines, FAILED, ["failed", *(str(row.failed) for row in found.rows)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     parts = ["\n".join(_line(line, widths) for line in lines)]
     parts += ["\n".join(group) for group in (_difference_lines(found), _drop_lines(found)) if group]
     return "\n\n".join(parts)
+
+
+def _with_column(lines: Sequence[tuple[str, ...]], place: int, column: Sequence[str]) -> list[tuple[str, ...]]:
+    return [(*line[:place], cell, *line[place:]) for line, cell in zip(lines, column, strict=True)]
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -51,6 +56,12 @@ def _difference_lines(found: Results) -> list[str]:
 def _drop_lines(found: Results) -> list[str]:
     return [
         f"{one.agent}, {one.task} {one.split}: EM {one.em_normal:.1f} -> {one.em:.1f} under {one.noise}"
-        f"{'' if one.drop is None else f', a drop of {one.drop:.1f}%'}"
+        f"{_loss(one.drop)}"
         for one in found.drops
     ]
+
+
+def _loss(drop: float | None) -> str:
+    if drop is None:
+        return ""
+    return f", a drop of {drop:.1f}%" if drop >= 0 else f", a gain of {-drop:.1f}%"

@@ -23,8 +23,8 @@ from fireact.errors import DataError
 VARIABLE = "FIREACT_DATA"
 DEFAULT = "data"
 HINT = (
-    f"set {VARIABLE} to a folder laid out like data/ of the official FireAct repository, and add what it lacks from the"
-    " data set itself"
+    f"put the file there, or set {VARIABLE} to the folder that holds it; data/ of the official FireAct repository has"
+    " most of the public ones"
 )
 
 
