@@ -17,7 +17,7 @@ ROWS = (
     {"errors", "memory"},
     {"trajectory", "config"},
     {"world"},
-    {"metrics", "statistics", "runs", "dialects", "progress"},
+    {"metrics", "statistics", "runs", "dialects", "progress", "money", "cache"},
     {"methods", "tasks", "tools", "models", "encoding", "formats"},
     {"rollout"},
     {"stages"},
@@ -27,7 +27,7 @@ ROWS = (
 """A room imports only rooms of the rows above its own."""
 HEAVY = {"torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers"}
 HEAVY_MODULES = {
-    "models/cache.py",
+    "models/kv_cache.py",
     "models/known.py",
     "models/local.py",
     "models/decoder.py",

@@ -1,5 +1,6 @@
 """stages/asking.py: which questions are meant, when two are the same, and what a stage that asked has to say."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,18 +9,21 @@ from fireact.config import validate
 from fireact.errors import ConfigError, ModelError, RunError
 from fireact.methods import ReactConfig
 from fireact.models.scripted import ScriptedModel
+from fireact.runs import Journal
 from fireact.stages.asking import (
     AgentSettings,
     QuestionSet,
+    open_agent,
     open_episodes,
     open_questions,
     refuse_overlap,
     summarise,
 )
 from fireact.tools import NoiseConfig
-from fireact.trajectory import Failure, Question, Score, Trajectory
+from fireact.trajectory import Failure, Question, Score, Step, Trajectory
 
 ANN = Question(id="q1", task="world/hop", split="train", text="Who is Ann?", answer="x")
+NOTHING_KEPT = Journal(done=frozenset(), begun={}, end=lambda _: None, note=lambda _: None)
 WHERE = Path("run/generate/trajectories.jsonl")
 
 
@@ -55,10 +59,22 @@ def test_more_questions_than_there_are_is_refused_with_the_numbers(values):
 def test_an_episode_is_named_by_prefix_task_split_and_question():
     settings, noise = AgentSettings(max_steps=3), NoiseConfig(kind="none")
     model, method = ScriptedModel(lambda _: ""), ReactConfig(prompt="none")
-    found = open_episodes(chosen(num_questions=2), settings, model=model, method=method, noise=noise, prefix="tuned")
-    episodes = list(found)
-    assert [one.id for one in episodes] == ["tuned/world/hop/test/test-0", "tuned/world/hop/test/test-1"]
-    assert (episodes[0].agent.max_steps, episodes[0].agent.noise) == (3, "none p=0.5")
+    agent = open_agent(settings, task="world/hop", model=model, method=method, noise=noise)
+    assert (agent.max_steps, agent.noise) == (3, "none p=0.5")
+    found = open_episodes(chosen(num_questions=2), agent, prefix="tuned", kept=NOTHING_KEPT)
+    assert [one.id for one in found] == ["tuned/world/hop/test/test-0", "tuned/world/hop/test/test-1"]
+
+
+def test_an_episode_that_is_over_is_not_asked_again_and_one_that_is_begun_goes_on():
+    agent = open_agent(
+        AgentSettings(), task="world/hop", model=ScriptedModel(lambda _: ""), method=ReactConfig(), noise=None
+    )
+    step = Step(reply="Thought: hm", thought="hm", observation="None")
+    kept = replace(
+        NOTHING_KEPT, done=frozenset({"0/world/hop/test/test-0"}), begun={"0/world/hop/test/test-1": (step,)}
+    )
+    found = list(open_episodes(chosen(num_questions=3), agent, prefix="0", kept=kept))
+    assert [(one.question.id, one.begun) for one in found] == [("test-1", (step,)), ("test-2", ())]
 
 
 def test_a_question_is_the_same_in_another_split_case_and_spacing():

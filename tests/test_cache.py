@@ -1,58 +1,88 @@
-"""models/cache.py: rows grow token by token, and take the place of others without a copy of the rest."""
+"""cache.py: what was answered is not asked again, by whoever asks."""
+
+import multiprocessing
+import sqlite3
 
 import pytest
 
-torch = pytest.importorskip("torch")
-cache = pytest.importorskip("fireact.models.cache")
+from fireact.cache import Cache, cache_path, key_of
+from fireact.errors import DataError
+
+KEY = key_of("http://a/v1", {"model": "m", "prompt": "Who?"}, 0)
 
 
-def states(*rows):
-    """(rows, 1 head, tokens, size 1)"""
-    return torch.tensor(rows, dtype=torch.float32)[:, None, :, None]
+def test_an_answer_is_found_again_also_by_another_process_later(tmp_path):
+    with Cache(tmp_path / "c.sqlite") as cache:
+        assert cache.get(KEY) is None
+        cache.put(KEY, {"text": "Ann \u00e9"})
+        assert cache.get(KEY) == {"text": "Ann \u00e9"}
+    with Cache(tmp_path / "c.sqlite") as again:
+        assert again.get(KEY) == {"text": "Ann \u00e9"}
 
 
-def layer(*rows):
-    made = cache.RoomyLayer()
-    made.update(states(*rows), -states(*rows))
-    return made
+def test_the_first_answer_under_a_key_stays(tmp_path):
+    with Cache(tmp_path / "c.sqlite") as cache:
+        cache.put(KEY, {"text": "first"})
+        cache.put(KEY, {"text": "second"})
+        assert cache.get(KEY) == {"text": "first"}
 
 
-def held(layer):
-    """The keys by row; the values are the same below zero."""
-    assert torch.equal(layer.keys, -layer.values)
-    return layer.keys[:, 0, :, 0].tolist()
+def test_a_key_depends_on_every_part_and_not_on_the_order_of_names():
+    assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1})
+    assert len({key_of("m", "p", 0), key_of("m", "p", 1), key_of("m", "q", 0), key_of("mp", "", 0)}) == 4
 
 
-def test_a_new_token_stands_behind_what_is_held():
-    made = layer([1, 2], [3, 4])
-    keys, _ = made.update(states([5], [6]), -states([5], [6]))
-    assert keys[:, 0, :, 0].tolist() == held(made) == [[1, 2, 5], [3, 4, 6]]
+def _put_many(path, start):
+    with Cache(path) as cache:
+        for number in range(start, start + 50):
+            cache.put(key_of(number), {"number": number})
 
 
-def test_a_buffer_that_is_full_grows():
-    made = layer([0])
-    for token in range(1, 3 * cache.ROOM):
-        made.update(states([token]), -states([token]))
-    assert held(made) == [list(range(3 * cache.ROOM))]
+def test_several_processes_may_write_at_once(tmp_path):
+    path = tmp_path / "c.sqlite"
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_put_many, args=(path, start)) for start in (0, 25, 50, 75)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
+    with Cache(path) as cache:
+        assert [cache.get(key_of(number)) for number in range(125)] == [{"number": number} for number in range(125)]
 
 
-def test_a_row_takes_the_place_of_another_and_ends_where_it_ended():
-    made = layer([1, 2, 3], [4, 5, 6])
-    made.put(1, (torch.tensor([[[8.0], [9.0]]]), -torch.tensor([[[8.0], [9.0]]])))
-    assert held(made) == [[1, 2, 3], [4, 8, 9]]
+def test_a_file_of_another_version_is_refused_with_the_way_out(tmp_path):
+    path = tmp_path / "c.sqlite"
+    Cache(path).close()
+    other = sqlite3.connect(path)
+    other.execute("PRAGMA user_version = 7")
+    other.close()
+    with pytest.raises(
+        DataError, match=r"c\.sqlite: a cache of another version or program; delete the file, or set FIR"
+    ):
+        Cache(path)
 
 
 @pytest.mark.parametrize(
-    ("places", "num_rows", "length", "expected"),
-    [
-        ([1], 1, 2, [[5, 6]]),
-        ([1], 2, 3, [[4, 5, 6], [0, 0, 0]]),
-        ([0, 1], 2, 4, [[0, 1, 2, 3], [0, 4, 5, 6]]),
-    ],
+    "content", [b"not a database, but long enough to look like one" * 40, b"SQLite format 3\0" + b"\xff" * 4000]
 )
-def test_chosen_rows_come_first_with_their_last_tokens_and_zeros_for_the_rest(places, num_rows, length, expected):
-    made = layer([1, 2, 3], [4, 5, 6])
-    made.rearrange(torch.tensor(places), num_rows, length)
-    assert held(made) == expected
-    made.update(states(*[[7]] * num_rows), -states(*[[7]] * num_rows))
-    assert held(made) == [[*row, 7] for row in expected]
+def test_a_damaged_file_is_refused_with_the_way_out(tmp_path, content):
+    path = tmp_path / "c.sqlite"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"c\.sqlite: .*; delete the file, or set FIREACT_CACHE"):
+        Cache(path)
+    assert path.read_bytes() == content
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"file.*cache\.sqlite: "):
+        Cache(tmp_path / "file" / "cache.sqlite")
+
+
+def test_the_environment_says_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("FIREACT_CACHE", str(tmp_path))
+    assert cache_path() == tmp_path / "cache.sqlite"
+    monkeypatch.delenv("FIREACT_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    assert cache_path() == tmp_path / "caches" / "fireact" / "cache.sqlite"

@@ -69,7 +69,7 @@ def test_an_unknown_verb_is_refused(capsys):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("generate.steps=3", "unknown key 'generate.steps'; known here: concurrency, dialect, episodes, max_steps"),
+        ("generate.steps=3", "unknown key 'generate.steps'; known here: budget_usd, concurrency, dialect, episodes"),
         ("generate.teacher.kind=owl", "generate.teacher.kind: unknown kind 'owl'; known: "),
         ("generate.episodes.0.task=world/hip", "generate.episodes.0.task: unknown task 'world/hip'; known: "),
         ("generate.episodes.0.split=trian", "generate.episodes.0: world/hop: unknown split 'trian'; known: "),

@@ -74,6 +74,6 @@ def test_a_terminal_has_a_bar_and_no_lines(told, monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal)
     advance(3, correct=1, failed=0)
     assert "generate: 100%" in terminal.shown
-    assert "correct=3" in terminal.shown
+    assert "3 correct" in terminal.shown
     assert "failed" not in terminal.shown
     assert told.messages == []

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from fireact.dialects import Author, Move, Piece
-from fireact.errors import ConfigError, FormatError, ModelError, ToolError
+from fireact.errors import AccessError, BudgetError, BusyError, ConfigError, FormatError, ModelError, ToolError
 from fireact.methods import Turn
 from fireact.models import Reply, Request
 from fireact.progress import Progress
-from fireact.rollout import Agent, Episode, rollout, run_episode
+from fireact.rollout import Agent, Episode, Limits, rollout, run_episode
 from fireact.tools import Call
-from fireact.trajectory import FINISH, Action, Question, Score, Step, Usage
+from fireact.trajectory import FINISH, Action, Failure, Question, Score, Step, Usage
 
 QUESTION = Question(id="q1", task="world/hop", split="test", text="Who?", answer="Ann")
 
@@ -293,3 +293,129 @@ def test_a_method_without_tools_leaves_no_tool_and_no_noise_in_the_record():
     assert (trajectory.tools, trajectory.noise) == ((), "")
     trajectory, _ = run("finish Ann", noise="none p=0.5")
     assert (trajectory.tools, trajectory.noise) == (("search",), "none p=0.5")
+
+
+def limited(*replies: str | Exception, model: object = None, **limits):
+    agent = Agent(model or Says(replies), Plain(), Lines(), {"search": Echo()}, limits=Limits(**limits))
+    return asyncio.run(run_episode(Episode("e1", agent, QUESTION, score)))
+
+
+def test_an_episode_that_has_used_its_tokens_is_given_up():
+    found = limited("search x", tokens=6)
+    assert (found.end, found.failure) == ("failed", Failure(type="LimitError", message="more than 6 tokens"))
+    assert len(found.steps) == 2
+
+
+def test_an_episode_that_has_used_its_dollars_is_given_up():
+    class Costly(Says):
+        async def reply(self, request: Request) -> Reply:
+            return replace(await super().reply(request), dollars=0.25)
+
+    found = limited(model=Costly(("search x",)), dollars=0.5)
+    assert (found.end, found.failure) == ("failed", Failure(type="LimitError", message="more than $0.5"))
+    assert found.usage.dollars == 0.5
+
+
+def test_an_episode_that_takes_too_long_is_given_up():
+    class Stuck(Says):
+        async def reply(self, request: Request) -> Reply:
+            await asyncio.sleep(10)
+            raise AssertionError("never")
+
+    found = limited(model=Stuck(()), seconds=0.01)
+    assert (found.end, found.failure) == ("failed", Failure(type="LimitError", message="more than 0.01 seconds"))
+
+
+def test_every_reply_and_observation_is_noted_as_it_comes():
+    noted = []
+    agent = Agent(Says(("search x", "finish Ann")), Plain(), Lines(), {"search": Echo()})
+    found = asyncio.run(run_episode(Episode("e1", agent, QUESTION, score), noted.append))
+    assert [(line.id, line.index, line.observation) for line in noted] == [
+        ("e1", 0, None),
+        ("e1", 0, "found x"),
+        ("e1", 1, None),
+    ]
+    assert noted[0].step == found.steps[0].model_copy(update={"observation": None})
+    assert noted[2].step == found.steps[1]
+
+
+@pytest.mark.parametrize("kept", range(4))
+def test_an_episode_goes_on_from_what_was_noted_and_asks_for_nothing_twice(kept):
+    noted = []
+    whole = asyncio.run(run_episode(begun_episode(("search x", "search y", "finish Ann")), noted.append))
+    known = noted[:kept]
+    steps = [line.step for line in known if line.step is not None]
+    for line in known:
+        if line.observation is not None:
+            steps[line.index] = steps[line.index].model_copy(update={"observation": line.observation})
+    rest = begun_episode(("search x", "search y", "finish Ann")[len(steps) :], tuple(steps))
+    found = asyncio.run(run_episode(rest))
+    assert found.steps == whole.steps
+    assert len(rest.agent.model.asked) == 3 - len(steps)
+    assert [call.index for call in rest.agent.tools["search"].calls] == list(
+        range(sum(step.observation is not None for step in steps), 2)
+    )
+
+
+def begun_episode(replies: tuple[str, ...], steps: tuple[Step, ...] = ()) -> Episode:
+    agent = Agent(Says(replies), Plain(), Lines(), {"search": Echo()})
+    return Episode("e1", agent, QUESTION, score, steps)
+
+
+def test_an_episode_whose_answer_was_noted_asks_nothing_more():
+    step = Step(reply="finish Ann", action=Action(tool=FINISH, argument="Ann"))
+    episode = begun_episode((), (step,))
+    found = asyncio.run(run_episode(episode))
+    assert (found.answer, found.is_correct, episode.agent.model.asked) == ("Ann", True, [])
+
+
+def test_failures_of_the_model_one_after_the_other_end_the_rollout_and_are_not_handed_on():
+    done = []
+    model = Says(("finish Ann", *[BusyError("gone")] * 50))
+    with pytest.raises(
+        ModelError, match="16 episodes in a row failed, the last with BusyError: gone; they are not coun"
+    ):
+        asyncio.run(rollout(episodes(model, 40), done.append, concurrency=2))
+    assert [trajectory.end for trajectory in done] == ["finished"]
+
+
+def test_failures_between_episodes_that_go_well_are_handed_on():
+    done = []
+    model = Says((*[BusyError("gone")] * 15, "finish Ann"))
+    asyncio.run(rollout(episodes(model, 40), done.append, concurrency=1))
+    assert [trajectory.end for trajectory in done].count("failed") == 38
+    assert len(done) == 40
+
+
+def test_requests_that_no_model_takes_end_a_rollout_in_which_nothing_went_well():
+    with pytest.raises(ModelError, match="16 episodes in a row failed"):
+        asyncio.run(rollout(episodes(Says((ModelError("what"),)), 40), lambda _: None, concurrency=4))
+
+
+@pytest.mark.parametrize("error", [AccessError("wrong key"), BudgetError("used up")])
+def test_what_no_episode_can_do_without_ends_the_rollout_at_once(error):
+    done, model = [], Says(("finish Ann", error))
+    with pytest.raises(type(error), match=str(error)):
+        asyncio.run(rollout(episodes(model, 40), done.append, concurrency=1))
+    assert (len(done), len(model.asked)) == (1, 2)
+
+
+def test_no_more_episodes_are_drawn_than_are_in_flight():
+    drawn = 0
+
+    def count():
+        nonlocal drawn
+        for episode in episodes(Slow(("finish Ann",)), 100):
+            drawn += 1
+            yield episode
+
+    most_ahead, done = 0, []
+
+    def sink(trajectory):
+        nonlocal most_ahead
+        done.append(trajectory.id)
+        most_ahead = max(most_ahead, drawn - len(done))
+
+    asyncio.run(rollout(count(), sink, concurrency=5))
+    assert len(done) == 100
+    assert most_ahead <= 5

@@ -10,9 +10,9 @@ import pytest
 
 import fireact
 from fireact import runs
-from fireact.config import Config
+from fireact.config import Config, Free
 from fireact.errors import DataError, RunError
-from fireact.trajectory import Question, Trajectory
+from fireact.trajectory import Action, Question, Step, Trajectory
 
 
 class Settings(Config):
@@ -285,3 +285,74 @@ def test_each_cell_of_the_comparison_has_its_file(tmp_path):
 def test_the_recipe_is_kept_in_the_run(tmp_path):
     path = runs.write_recipe(tmp_path / "run", Settings(names=("é",)))
     assert path.read_text(encoding="utf-8") == "steps: 3\nnames:\n- é\n"
+
+
+STEP = Step(reply="Thought: a\nAction: search[b]", thought="a", action=Action(tool="search", argument="b"))
+
+
+def noted(path, *lines):
+    with runs.journal(path) as kept:
+        for line in lines:
+            kept.note(line)
+        raise KeyboardInterrupt
+
+
+def test_what_was_noted_of_an_episode_is_there_after_an_interrupt(tmp_path):
+    path = tmp_path / "trajectories.jsonl"
+    lines = [
+        runs.StepLine(id="a", index=0, step=STEP),
+        runs.StepLine(id="b", index=0, step=STEP),
+        runs.StepLine(id="a", index=0, observation="found"),
+        runs.StepLine(id="a", index=1, step=STEP),
+    ]
+    with pytest.raises(KeyboardInterrupt):
+        noted(path, *lines)
+    with runs.journal(path) as kept:
+        assert kept.begun == {"a": (STEP.model_copy(update={"observation": "found"}), STEP), "b": (STEP,)}
+        assert kept.done == frozenset()
+
+
+def test_nothing_is_begun_of_an_episode_that_is_over(tmp_path):
+    path = tmp_path / "trajectories.jsonl"
+    runs.write(path, [trajectory("a")])
+    with pytest.raises(KeyboardInterrupt):
+        noted(path, runs.StepLine(id="a", index=0, step=STEP))
+    with runs.journal(path) as kept:
+        assert (kept.done, kept.begun) == (frozenset({"a"}), {})
+
+
+def test_the_steps_are_dropped_when_all_is_over(tmp_path):
+    path = tmp_path / "trajectories.jsonl"
+    with runs.journal(path) as kept:
+        kept.note(runs.StepLine(id="a", index=0, step=STEP))
+        assert (tmp_path / "trajectories.steps.jsonl").exists()
+    assert not (tmp_path / "trajectories.steps.jsonl").exists()
+
+
+def test_steps_after_a_line_that_is_lost_are_not_used(tmp_path):
+    path = tmp_path / "trajectories.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        noted(path, runs.StepLine(id="a", index=0, step=STEP), runs.StepLine(id="a", index=2, step=STEP))
+    with runs.journal(path) as kept:
+        assert kept.begun == {"a": (STEP,)}
+
+
+def test_spending_is_what_was_booked_and_nothing_where_nothing_was(tmp_path):
+    assert runs.read_spending(tmp_path) == 0.0
+    runs.write_spending(tmp_path, 1.25)
+    assert runs.read_spending(tmp_path) == 1.25
+    (tmp_path / "spending.json").write_text('{"dollars": "much"}')
+    with pytest.raises(DataError, match=r"spending\.json: expected what was spent, such as"):
+        runs.read_spending(tmp_path)
+
+
+def test_a_stage_goes_on_under_another_value_of_a_free_key_and_remembers_it(tmp_path):
+    class Asking(Config):
+        questions: int
+        concurrency: Free[int] = 4
+
+    (runs.open_stage(tmp_path, "generate", Asking(questions=3)) / "trajectories.jsonl").write_text("{}")
+    runs.open_stage(tmp_path, "generate", Asking(questions=3, concurrency=8))
+    assert runs.asked_of(tmp_path, "generate") == {"questions": 3, "concurrency": 8}
+    with pytest.raises(RunError, match="these keys differ: questions; "):
+        runs.open_stage(tmp_path, "generate", Asking(questions=4, concurrency=8))

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from fireact.errors import ConfigError, DependencyError
+from fireact.models import open_model
 from fireact.models.weights import (
     LocalConfig,
     find_weights,
@@ -30,7 +31,7 @@ def test_without_torch_the_command_to_install_it_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "fireact.models.local", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(DependencyError, match=r"model world: torch is missing; .*pip install -e '\.\[train\]'"):
-        LocalConfig(path="world").open()
+        open_model(LocalConfig(path="world"))
 
 
 def test_the_shipped_base_a_folder_and_a_hub_name_are_found(tmp_path):

@@ -28,6 +28,12 @@ MOST_SHOWN = 60
 """Characters of a value in a message."""
 
 
+class Freely:
+    """Marks a key that has no say in what is made: it may be another one when a stage goes on."""
+
+
+T = TypeVar("T")
+Free = Annotated[T, Freely()]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """What every generator of random numbers takes, numpy's among them."""
 
@@ -125,17 +131,40 @@ def to_values(config: Config) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
+def free_keys(config: Config, prefix: str = "") -> frozenset[str]:
+    """The dotted keys of all values that are marked as `Free`."""
+    found: set[str] = set()
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        key = f"{prefix}{name}"
+        if any(isinstance(mark, Freely) for mark in field.metadata):
+            found.add(key)
+        members = enumerate(value) if isinstance(value, tuple) else ()
+        for place, one in (("", value), *((f"{index}.", one) for index, one in members)):
+            if isinstance(one, Config):
+                found |= free_keys(one, f"{key}.{place}")
+    return frozenset(found)
+
+
 def digest(config: Config) -> str:
-    """SHA-256 of all values in hexadecimal; equal configs have equal digests."""
-    return hashlib.sha256(json.dumps(to_values(config), sort_keys=True).encode()).hexdigest()
+    """SHA-256 of all values that are not free, in hexadecimal; equal configs have equal digests."""
+    free = free_keys(config)
+    lasting = sorted((key, value) for key, value in _flatten(to_values(config)) if not _is_in(key, free))
+    return hashlib.sha256(json.dumps(lasting).encode()).hexdigest()
 
 
-def differing_keys(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, ...]:
-    """The dotted keys whose values differ between two mappings of plain JSON types, sorted."""
+def differing_keys(old: dict[str, Any], new: dict[str, Any], *, free: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """The dotted keys whose values differ between two mappings of plain JSON types, sorted; `free` ones may differ."""
     before, after = dict(_flatten(old)), dict(_flatten(new))
     missing = object()
-    keys = before.keys() | after.keys()
+    keys = (key for key in before.keys() | after.keys() if not _is_in(key, free))
     return tuple(sorted(key for key in keys if before.get(key, missing) != after.get(key, missing)))
+
+
+def _is_in(key: str, keys: frozenset[str]) -> bool:
+    """Whether a dotted key, or one above it, is among `keys`."""
+    parts = key.split(".")
+    return any(".".join(parts[:length]) in keys for length in range(1, len(parts) + 1))
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

@@ -35,6 +35,9 @@ class Progress:
         self.label = label
         self.total = total
         self.before = self.done = before
+        self.in_flight = 0
+        self.tokens = 0
+        self.dollars = 0.0
         self.notes: dict[str, int] = {}
         self._started = self._last_time = time.monotonic()
         self._last_done = before
@@ -50,13 +53,20 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def advance(self, **notes: int) -> None:
+    def begin(self) -> None:
+        """One more is in flight."""
+        self.in_flight += 1
+
+    def advance(self, *, tokens: int = 0, dollars: float = 0.0, **notes: int) -> None:
         """One more is done; `notes` are added up and shown by name where they are not 0."""
         self.done += 1
+        self.in_flight = max(0, self.in_flight - 1)
+        self.tokens += tokens
+        self.dollars += dollars
         for name, count in notes.items():
             self.notes[name] = self.notes.get(name, 0) + count
         if self._bar is not None:
-            self._bar.set_postfix({name: count for name, count in self.notes.items() if count}, refresh=False)
+            self._bar.set_postfix_str(", ".join(self._counts()), refresh=False)
             self._bar.update()
         elif self._is_line_due():
             self._last_time, self._last_done = time.monotonic(), self.done
@@ -65,8 +75,8 @@ class Progress:
     def line(self) -> str:
         """Where the loop stands, in one line."""
         seconds = time.monotonic() - self._started
-        notes = "".join(f", {count} {name}" for name, count in self.notes.items() if count)
-        return f"{self.label}: {self.done}/{self.total}{notes}, {seconds:.0f} s{self._left(seconds)}"
+        counts = "".join(f", {count}" for count in self._counts())
+        return f"{self.label}: {self.done}/{self.total}{counts}, {seconds:.0f} s{self._left(seconds)}"
 
     def _left(self, seconds: float) -> str:
         """The time that is left, once enough is done to tell."""
@@ -74,6 +84,17 @@ class Progress:
         if not rest or done < LEAST_SHARE * (done + rest):
             return ""
         return f", about {seconds / done * rest:.0f} s left"
+
+    def _counts(self) -> list[str]:
+        """What there is to tell besides how much is done."""
+        counts = [f"{count} {name}" for name, count in self.notes.items() if count]
+        if self.in_flight and self.done < self.total:
+            counts.append(f"{self.in_flight} in flight")
+        if self.tokens:
+            counts.append(f"{self.tokens:,} tokens")
+        if self.dollars:
+            counts.append(f"${self.dollars:.4f}")
+        return counts
 
     def _is_line_due(self) -> bool:
         if self.done == self.total:

@@ -27,13 +27,14 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 import fireact
-from fireact.config import Config, differing_keys, digest, to_values
+from fireact.config import Config, differing_keys, digest, free_keys, to_values
 from fireact.errors import DataError, RunError
-from fireact.trajectory import Trajectory
+from fireact.trajectory import Record, Step, Trajectory
 
 FORMAT = "fireact-stage"
 VERSION = 1
 RECIPE = "recipe.yaml"
+SPENDING = "spending.json"
 PRODUCER = f"fireact {fireact.__version__}"
 STAGES = ("generate", "unify", "mix", "finetune", "evaluate", "report")
 PATHS = {
@@ -177,9 +178,10 @@ def open_stage(
     }
     path = folder / stage / "config.json"
     if has_made_something(folder, stage) and not is_cheap:
-        _refuse_change(folder, stage, _read_stage(folder, stage), record)
-    else:
-        write_json(path, record)
+        old = _read_stage(folder, stage)
+        _refuse_change(folder, stage, old, record, free_keys(config))
+        record = old | {"config": record["config"]}
+    write_json(path, record)
     return path.parent
 
 
@@ -238,6 +240,79 @@ def read(path: Path, cls: type[R], *, note: Note = logger.warning) -> Iterator[R
             yield record
     if num_left_out > MOST_NOTES:
         note(f"{path}: {num_left_out - MOST_NOTES} more lines are left out")
+
+
+class StepLine(Record):
+    """One line of the journal of episodes that are not over: a step when its reply came, or what was observed then."""
+
+    id: str
+    """Of the trajectory."""
+    index: int
+    """Of the step, from 0."""
+    step: Step | None = None
+    observation: str | None = None
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The trajectories of one file, and beside it the steps of those that are not over yet."""
+
+    done: frozenset[str]
+    """The ids that have a trajectory."""
+    begun: Mapping[str, tuple[Step, ...]]
+    """The steps of those that have none yet."""
+    end: Append
+    """Appends a trajectory."""
+    note: Append
+    """Appends a StepLine."""
+
+
+@contextmanager
+def journal(path: Path) -> Iterator[Journal]:
+    """What a file of trajectories holds, and the way to add to it.
+
+    The steps are dropped when the context ends well, since all is over then; after an error or a kill they are there
+    to go on from.
+    """
+    steps = path.with_name(f"{path.stem}.steps.jsonl")
+    done = finished_ids(path)
+    begun = _begun_steps(steps, done)
+    with appending(path) as end, appending(steps) as note:
+        yield Journal(done, begun, end, note)
+    with _naming(steps):
+        steps.unlink(missing_ok=True)
+
+
+def _begun_steps(path: Path, done: frozenset[str]) -> dict[str, tuple[Step, ...]]:
+    """The steps of each trajectory that is not done, as far as they follow one another without a gap."""
+    begun: dict[str, list[Step]] = {}
+    for line in read(path, StepLine) if path.exists() else ():
+        if line.id in done:
+            continue
+        steps = begun.setdefault(line.id, [])
+        if line.step is not None and line.index <= len(steps):
+            steps[line.index :] = [line.step]
+        elif line.observation is not None and line.index == len(steps) - 1:
+            steps[-1] = steps[-1].model_copy(update={"observation": line.observation})
+    return {id: tuple(steps) for id, steps in begun.items()}
+
+
+def read_spending(stage: Path) -> float:
+    """Dollars that the folder of a stage has booked as spent; 0 where it has spent none.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = stage / SPENDING
+    booked = read_json(path).get("dollars") if path.exists() else 0.0
+    if not isinstance(booked, int | float) or isinstance(booked, bool) or not booked >= 0:
+        raise DataError(f'{path}: expected what was spent, such as {{"dollars": 1.5}}; write it there')
+    return float(booked)
+
+
+def write_spending(stage: Path, dollars: float) -> None:
+    """Book what a stage has spent, or will have spent at most."""
+    write_json(stage / SPENDING, {"dollars": dollars})
 
 
 def finished_ids(path: Path) -> frozenset[str]:
@@ -312,9 +387,9 @@ def _content_digest(path: Path) -> str:
     return found.hexdigest()
 
 
-def _refuse_change(folder: Path, stage: str, old: dict[str, Any], new: dict[str, Any]) -> None:
+def _refuse_change(folder: Path, stage: str, old: dict[str, Any], new: dict[str, Any], free: frozenset[str]) -> None:
     advice = f"use another --out, or delete {folder / stage} to make it anew"
-    keys = differing_keys(old["config"], new["config"])
+    keys = differing_keys(old["config"], new["config"], free=free)
     if keys:
         raise RunError(f"{folder / stage} was begun with another config; these keys differ: {some(keys)}; {advice}")
     stages = differing_keys(old["inputs"], new["inputs"])

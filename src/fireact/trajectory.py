@@ -89,6 +89,8 @@ class Usage(Record):
     """What replies cost. Sums are over the calls of one step or one trajectory."""
 
     calls: int = 0
+    calls_cached: int = 0
+    """Of `calls`, those that the cache answered: they were paid for before."""
     tokens_in: int = 0
     """Tokens the model read."""
     tokens_out: int = 0
@@ -96,12 +98,13 @@ class Usage(Record):
     seconds: float = 0.0
     """Seconds the model worked; where requests are answered in batches, each has an equal share of its batch."""
     dollars: float | None = None
-    """None where no price is known."""
+    """What the calls cost when they were paid for; None where no price is known."""
 
     def __add__(self, other: Usage) -> Usage:
         dollars = None if self.dollars is None and other.dollars is None else (self.dollars or 0) + (other.dollars or 0)
         return Usage(
             calls=self.calls + other.calls,
+            calls_cached=self.calls_cached + other.calls_cached,
             tokens_in=self.tokens_in + other.tokens_in,
             tokens_out=self.tokens_out + other.tokens_out,
             seconds=self.seconds + other.seconds,

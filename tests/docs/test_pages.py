@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 import fireact
 from fireact import stages
 from fireact.config import validate
-from fireact.models import LocalConfig, OracleConfig, ScriptedConfig
+from fireact.models import LocalConfig, OpenAIConfig, OracleConfig, ScriptedConfig
 from fireact.stages import Recipe
 from fireact.stages.evaluate import AgentConfig, EvaluateConfig, TestSet
 from fireact.stages.finetune import FinetuneConfig, LogLine
@@ -38,6 +38,7 @@ CLASSES = {
     "mix.md": [MixConfig, MixPart],
     "finetune.md": [FinetuneConfig],
     "evaluate.md": [EvaluateConfig, AgentConfig, TestSet, LocalConfig],
+    "models.md": [OpenAIConfig],
     "run-folder.md": [Recipe],
 }
 """The classes of the tables of keys of each page, in their order there."""
@@ -88,7 +89,7 @@ def test_a_table_of_keys_has_the_fields_and_defaults_of_its_class(page, classes)
             else:
                 (value,) = names(default)
                 given = TypeAdapter(field.annotation).validate_python(yaml.safe_load(value))
-                assert given == field.default, where
+                assert given == field.get_default(call_default_factory=True), where
 
 
 def test_the_settings_of_the_report_are_its_fields_and_defaults():

@@ -5,12 +5,14 @@ A new kind of model is one file, its config named in `ModelConfig`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Protocol
 
 from pydantic import Field
 
+from fireact.cache import Cache
 from fireact.dialects import Piece
+from fireact.money import Budget
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,18 @@ class Reply:
     tokens_out: int
     seconds: float
     """That the model worked on it; the time of a batch is shared equally among its requests."""
+    dollars: float | None = None
+    """What it cost when it was paid for; None where no price is known."""
+    is_cached: bool = False
+    """Whether the cache had it, and nothing was paid this time."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """What models of one stage share; those that cost nothing need none of it."""
+
+    budget: Budget = field(default_factory=Budget)
+    cache: Cache | None = None
 
 
 class Model(Protocol):
@@ -56,19 +70,20 @@ class Model(Protocol):
 
 
 # At the end because models are made of the types defined above.
+from fireact.models.openai import OpenAIConfig  # noqa: E402
 from fireact.models.oracle import OracleConfig  # noqa: E402
 from fireact.models.scripted import ScriptedConfig  # noqa: E402
 from fireact.models.weights import LocalConfig  # noqa: E402
 
-ModelConfig = Annotated[LocalConfig | OracleConfig | ScriptedConfig, Field(discriminator="kind")]
+ModelConfig = Annotated[LocalConfig | OpenAIConfig | OracleConfig | ScriptedConfig, Field(discriminator="kind")]
 """The config of any model; `kind` says of which."""
 
 
-def open_model(config: ModelConfig) -> Model:
+def open_model(config: ModelConfig, means: Means | None = None) -> Model:
     """The model that a config describes.
 
     Raises:
         ConfigError: there is no such model.
         DependencyError: it needs a package that is not installed.
     """
-    return config.open()
+    return config.open(means or Means())

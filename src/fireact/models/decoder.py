@@ -22,8 +22,8 @@ from transformers.cache_utils import Cache
 from fireact.dialects.tokens import ids_text
 from fireact.models import Reply
 from fireact.models.attention import SharedPrefix, attends_to_all
-from fireact.models.cache import new_cache
 from fireact.models.known import NO_PREFIX, NOTHING_KNOWN, Kept, Known, Prefix, common_prefix
+from fireact.models.kv_cache import new_cache
 
 SHORTEST_PREFIX = 32
 """Tokens that first turns must have in common before reading them once is worth it."""

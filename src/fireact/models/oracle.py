@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from fireact.config import Config, Seed
-from fireact.models import Reply, Request
+from fireact.models import Means, Reply, Request
 from fireact.world import oracle
 
 
@@ -40,5 +40,5 @@ class OracleConfig(Config):
     spells_out: bool = True
     """Whether its thoughts spell out the small steps that a small student needs."""
 
-    def open(self) -> OracleModel:
+    def open(self, means: Means) -> OracleModel:
         return OracleModel(error_rate=self.error_rate, seed=self.seed, spells_out=self.spells_out)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from fireact.config import Config
 from fireact.errors import ModelError
-from fireact.models import Reply, Request
+from fireact.models import Means, Reply, Request
 
 Script = Callable[[Request], str]
 
@@ -64,5 +64,5 @@ class ScriptedConfig(Config):
     fails_at: tuple[int, ...] = ()
     """Calls, from 0, that fail."""
 
-    def open(self) -> ScriptedModel:
+    def open(self, means: Means) -> ScriptedModel:
         return ScriptedModel(by_question(self.replies), fails_at=self.fails_at)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from fireact.config import Config
 from fireact.errors import ConfigError, DependencyError
-from fireact.models import Model
+from fireact.models import Means, Model
 from fireact.trajectory import Words
 from fireact.world import base_path
 
@@ -60,7 +60,7 @@ class LocalConfig(Config):
                 from fireact.models.local import load_config
             load_config(weights)
 
-    def open(self) -> Model:
+    def open(self, means: Means) -> Model:
         """Load the weights.
 
         Raises:

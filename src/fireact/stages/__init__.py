@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field
 
-from fireact.config import Config, Seed, differing_keys, to_values, validate
+from fireact.config import Config, Seed, differing_keys, free_keys, to_values, validate
 from fireact.errors import ConfigError, DependencyError, RunError
 from fireact.models.weights import INSTALL, LocalConfig
 from fireact.runs import STAGES, Summary, asked_of, has_made_something, output, some, write_recipe
@@ -143,7 +143,8 @@ def complete(recipe: Recipe, folder: Path, *, running: str) -> Recipe:
         if getattr(recipe, stage) is None:
             kept[stage] = values
             continue
-        keys = differing_keys(values, to_values(recipe.section(stage)))
+        section = recipe.section(stage)
+        keys = differing_keys(values, to_values(section), free=free_keys(section))
         if keys:
             others[stage] = [f"{stage}.{key}" for key in keys]
     if others.keys() - {running}:

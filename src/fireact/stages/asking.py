@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
+from fireact.cache import Cache, cache_path
 from fireact.config import Config, Seed
 from fireact.dialects import DIALECTS, open_dialect
 from fireact.errors import ConfigError, DataError, ModelError, RunError, unknown_name
 from fireact.methods import MethodConfig, open_method
-from fireact.models import Model
-from fireact.rollout import Agent, Episode
-from fireact.runs import Summary
+from fireact.models import Means, Model, ModelConfig
+from fireact.models.openai import OpenAIConfig
+from fireact.money import Budget
+from fireact.rollout import Agent, Episode, Limits
+from fireact.runs import Journal, Summary, read_spending, write_spending
 from fireact.tasks import TASKS, open_task
 from fireact.tools import NoiseConfig, SearchConfig, Tool, ToolConfig, add_noise, open_tool
 from fireact.trajectory import Question, Trajectory, Words
@@ -66,6 +71,10 @@ class AgentSettings(Config):
     """Turns before an episode is given up."""
     max_tokens: int = Field(256, ge=1)
     """Length of one reply."""
+    max_episode_tokens: int | None = Field(None, ge=1)
+    """Read and written in one episode before it is given up; None for no limit, as for the next two."""
+    max_episode_seconds: float | None = Field(None, gt=0)
+    max_episode_dollars: float | None = Field(None, gt=0)
     temperature: float = Field(0.0, ge=0)
     """0 is greedy."""
     seed: Seed = 0
@@ -94,30 +103,49 @@ def open_questions(chosen: QuestionSet) -> Sequence[Question]:
     return there[chosen.skip : chosen.skip + asked]
 
 
-def open_episodes(
-    chosen: QuestionSet,
-    settings: AgentSettings,
-    *,
-    model: Model,
-    method: MethodConfig,
-    noise: NoiseConfig | None,
-    prefix: str,
-) -> Iterator[Episode]:
-    """One episode for each question; its id is `prefix/task/split/question`."""
-    agent = Agent(
+def open_agent(
+    settings: AgentSettings, *, task: str, model: Model, method: MethodConfig, noise: NoiseConfig | None
+) -> Agent:
+    """The agent for questions of a task; everything that it needs is looked up here, before any is asked.
+
+    Raises:
+        FireactError: a prompt or the pages of a tool cannot be read.
+    """
+    return Agent(
         model=model,
-        method=open_method(method, chosen.task),
+        method=open_method(method, task),
         dialect=open_dialect(settings.dialect),
         tools=_open_tools(settings.tools, noise),
         noise="" if noise is None else noise.label,
         max_steps=settings.max_steps,
         max_tokens=settings.max_tokens,
+        limits=Limits(settings.max_episode_tokens, settings.max_episode_seconds, settings.max_episode_dollars),
         temperature=settings.temperature,
         seed=settings.seed,
     )
+
+
+def open_episodes(chosen: QuestionSet, agent: Agent, *, prefix: str, kept: Journal) -> Iterator[Episode]:
+    """One episode for each question that has no trajectory yet; its id is `prefix/task/split/question`."""
     scorer = open_task(chosen.task).score
     for question in open_questions(chosen):
-        yield Episode(f"{prefix}/{chosen.task}/{chosen.split}/{question.id}", agent, question, scorer)
+        id = f"{prefix}/{chosen.task}/{chosen.split}/{question.id}"
+        if id not in kept.done:
+            yield Episode(id, agent, question, scorer, kept.begun.get(id, ()))
+
+
+@contextmanager
+def open_means(stage: Path, model: ModelConfig, budget_usd: float | None) -> Iterator[Means]:
+    """What a model may use: what is left of the stage's budget, and the shared cache where it pays for replies.
+
+    Raises:
+        DataError: the cache cannot be used.
+    """
+    budget = Budget(budget_usd, spent=read_spending(stage), book=partial(write_spending, stage))
+    with ExitStack() as opened:
+        opened.callback(budget.close)
+        pays = isinstance(model, OpenAIConfig) and model.cache
+        yield Means(budget, opened.enter_context(Cache(cache_path())) if pays else None)
 
 
 def _open_tools(configs: Iterable[ToolConfig], noise: NoiseConfig | None) -> Mapping[str, Tool]:

@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from fireact.config import Config
+from fireact.config import Config, Free
 from fireact.errors import unknown_name
 from fireact.methods import MethodConfig, open_method
 from fireact.models import Model, ModelConfig, open_model
@@ -24,11 +25,10 @@ from fireact.models.weights import LocalConfig, read_trained_questions
 from fireact.progress import Progress
 from fireact.rollout import Episode, rollout
 from fireact.runs import (
-    Append,
+    Journal,
     Summary,
-    appending,
     evaluation_path,
-    finished_ids,
+    journal,
     open_stage,
     output,
     read,
@@ -37,7 +37,9 @@ from fireact.runs import (
 from fireact.stages.asking import (
     AgentSettings,
     QuestionSet,
+    open_agent,
     open_episodes,
+    open_means,
     open_questions,
     refuse_overlap,
     summarise,
@@ -101,16 +103,24 @@ class EvaluateConfig(Config):
     agents: tuple[AgentConfig, ...] = Field(min_length=1)
     tasks: tuple[TestSet, ...] = Field(min_length=1)
     noises: Noises = (None,)
-    concurrency: int = Field(64, ge=1)
+    concurrency: Free[int] = Field(64, ge=1)
     """Episodes at once."""
-    processes: int = Field(1, ge=1)
+    processes: Free[int] = Field(1, ge=1)
     """So many at once, each agent under each noise in a process of its own with a share of the cores."""
+    budget_usd: Free[float | None] = Field(None, gt=0)
+    """Dollars that the stage may spend, over all its starts; None for no cap."""
 
     @property
     def all_noises(self) -> tuple[Noise, ...]:
         """Every noise that some questions meet, after clean tools, which agents without tools have in any case."""
         own = (noise for chosen in self.tasks for noise in chosen.noises or ())
         return tuple({noise_name(noise): noise for noise in (None, *self.noises, *own)}.values())
+
+    @model_validator(mode="after")
+    def _one_process_spends(self) -> EvaluateConfig:
+        if self.budget_usd is not None and self.processes > 1:
+            raise ValueError("budget_usd needs processes: 1, since two processes would each spend it")
+        return self
 
     @field_validator("agents")
     @classmethod
@@ -184,41 +194,43 @@ def ask(agent: AgentConfig, own: Sequence[Cell], config: EvaluateConfig, folder:
 
 async def _ask(agent: AgentConfig, own: Sequence[Cell], config: EvaluateConfig, folder: Path) -> None:
     """All cells in one rollout, so that the model always has enough to do."""
-    done = frozenset[str]().union(*(finished_ids(cell.path(folder)) for cell in own))
-    if len(done) == sum(len(open_questions(cell.chosen)) for cell in own):
-        return
-    model = open_model(_with_adapter(agent.model, folder))
-    try:
-        with ExitStack() as files:
-            appends: dict[str, Append] = {}
-            episodes: list[Episode] = []
-            for cell in own:
-                append = files.enter_context(appending(cell.path(folder)))
-                asked = [episode for episode in _episodes(cell, model) if episode.id not in done]
-                appends |= {episode.id: append for episode in asked}
-                episodes += asked
-            noises = " ".join(by(own, _noise_of))
-            total = len(done) + len(episodes)
-            with Progress(f"evaluate {agent.name} {noises}", total, before=len(done)) as progress:
+    stage = output(folder, "evaluate")
+    with ExitStack() as opened:
+        kept = [(cell, opened.enter_context(journal(cell.path(folder)))) for cell in own]
+        total = sum(len(open_questions(cell.chosen)) for cell in own)
+        num_done = sum(len(its.done) for _, its in kept)
+        if num_done == total:
+            return
+        means = opened.enter_context(open_means(stage, agent.model, config.budget_usd))
+        model = open_model(_with_adapter(agent.model, folder), means)
+        try:
+            episodes = [_episodes(cell, model, its) for cell, its in kept]
+            prefixes = {f"{_prefix(cell)}/{cell.chosen.task}/{cell.chosen.split}/": its for cell, its in kept}
+
+            def kept_of(id: str) -> Journal:
+                return next(its for prefix, its in prefixes.items() if id.startswith(prefix))
+
+            label = f"evaluate {agent.name} {' '.join(by(own, _noise_of))}"
+            with Progress(label, total, before=num_done) as progress:
                 await rollout(
-                    episodes,
-                    lambda trajectory: appends[trajectory.id](trajectory),
+                    chain.from_iterable(episodes),
+                    lambda trajectory: kept_of(trajectory.id).end(trajectory),
                     concurrency=config.concurrency,
+                    note=lambda line: kept_of(line.id).note(line),
                     progress=progress,
                 )
-    finally:
-        await model.close()
+        finally:
+            await model.close()
 
 
-def _episodes(cell: Cell, model: Model) -> Iterator[Episode]:
-    return open_episodes(
-        cell.chosen,
-        cell.agent,
-        model=model,
-        method=cell.agent.method,
-        noise=cell.noise,
-        prefix=f"{cell.agent.name}/{noise_name(cell.noise)}",
-    )
+def _episodes(cell: Cell, model: Model, kept: Journal) -> Iterator[Episode]:
+    its = cell.agent
+    agent = open_agent(its, task=cell.chosen.task, model=model, method=its.method, noise=cell.noise)
+    return open_episodes(cell.chosen, agent, prefix=_prefix(cell), kept=kept)
+
+
+def _prefix(cell: Cell) -> str:
+    return f"{cell.agent.name}/{noise_name(cell.noise)}"
 
 
 def cells_of(agent: AgentConfig, config: EvaluateConfig) -> list[Cell]:

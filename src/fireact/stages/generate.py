@@ -6,17 +6,26 @@ Started again, it asks only what has no line yet.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from pydantic import Field
 
+from fireact.config import Free
 from fireact.methods import MethodConfig
-from fireact.models import Model, ModelConfig, open_model
+from fireact.models import Means, ModelConfig, open_model
 from fireact.progress import Progress
-from fireact.rollout import Episode, rollout
-from fireact.runs import Append, Summary, appending, finished_ids, open_stage, output, read
-from fireact.stages.asking import AgentSettings, QuestionSet, open_episodes, open_questions, summarise
+from fireact.rollout import rollout
+from fireact.runs import Journal, Summary, journal, open_stage, output, read
+from fireact.stages.asking import (
+    AgentSettings,
+    QuestionSet,
+    open_agent,
+    open_episodes,
+    open_means,
+    open_questions,
+    summarise,
+)
 from fireact.tools import NoiseConfig
 from fireact.trajectory import Trajectory
 
@@ -34,8 +43,10 @@ class GenerateConfig(AgentSettings):
 
     teacher: ModelConfig
     episodes: tuple[EpisodeGroup, ...] = Field(min_length=1)
-    concurrency: int = Field(64, ge=1)
+    concurrency: Free[int] = Field(64, ge=1)
     """Episodes at once."""
+    budget_usd: Free[float | None] = Field(None, gt=0)
+    """Dollars that the stage may spend, over all its starts; None for no cap."""
 
 
 def run(config: GenerateConfig, folder: Path) -> Summary:
@@ -46,23 +57,31 @@ def run(config: GenerateConfig, folder: Path) -> Summary:
     """
     open_stage(folder, "generate", config)
     path = output(folder, "generate")
-    done = finished_ids(path)
-    if len(done) < sum(len(open_questions(group)) for group in config.episodes):
-        with appending(path) as append:
-            asyncio.run(_generate(config, done, append))
+    with journal(path) as kept, open_means(path.parent, config.teacher, config.budget_usd) as means:
+        total = sum(len(open_questions(group)) for group in config.episodes)
+        if len(kept.done) < total:
+            asyncio.run(_generate(config, kept, means, total))
     return summarise("generate", read(path, Trajectory), where=path)
 
 
-async def _generate(config: GenerateConfig, done: frozenset[str], append: Append) -> None:
-    model = open_model(config.teacher)
+async def _generate(config: GenerateConfig, kept: Journal, means: Means, total: int) -> None:
+    model = open_model(config.teacher, means)
     try:
-        episodes = [episode for episode in _episodes(config, model) if episode.id not in done]
-        with Progress("generate", len(done) + len(episodes), before=len(done)) as progress:
-            await rollout(episodes, append, concurrency=config.concurrency, progress=progress)
+        agents = [
+            open_agent(config, task=group.task, model=model, method=group.method, noise=group.noise)
+            for group in config.episodes
+        ]
+        episodes = (
+            open_episodes(group, agent, prefix=str(index), kept=kept)
+            for index, (group, agent) in enumerate(zip(config.episodes, agents, strict=True))
+        )
+        with Progress("generate", total, before=len(kept.done)) as progress:
+            await rollout(
+                chain.from_iterable(episodes),
+                kept.end,
+                concurrency=config.concurrency,
+                note=kept.note,
+                progress=progress,
+            )
     finally:
         await model.close()
-
-
-def _episodes(config: GenerateConfig, model: Model) -> Iterator[Episode]:
-    for index, group in enumerate(config.episodes):
-        yield from open_episodes(group, config, model=model, method=group.method, noise=group.noise, prefix=str(index))
