@@ -31,7 +31,7 @@ FAULTS = {
     "truncated": 0.01,
 }
 """Kinds of faults with their probabilities for one call."""
-SECONDS_TO_BE_COMPLETE = 0.05
+SECONDS_TO_BE_COMPLETE = 0.02
 """That a connection stays open after a reply until the client must have it."""
 PRICE_IN, PRICE_OUT = 1e-6, 4e-6
 """Dollars for a token."""
@@ -49,6 +49,8 @@ class Behaviour:
     seed: int = 0
     key: str = ""
     """That calls must bring; any where empty. It is repeated in the errors of those that bring another."""
+    echoes: bool = False
+    """Whether replies repeat the key too."""
     status: int = 200
     """Of every reply; anything but 200 with an error in the body."""
     error: dict = field(default_factory=dict)
@@ -148,13 +150,15 @@ class Connection(asyncio.Protocol):
             case "429":
                 return self.send(429, {"error": {"message": "slow down"}})
             case "429 with Retry-After":
-                after = "0.05" if rng.random() < 0.9 else formatdate(time.time() + 1, usegmt=True)
+                after = "0.05" if rng.random() < 0.98 else formatdate(time.time() + 1, usegmt=True)
                 return self.send(429, {"error": {"message": "slow down"}}, f"Retry-After: {after}\r\n")
             case "500":
                 return self.send(500, {"error": {"message": "oh no"}})
             case "hang":
                 return None
         text = write(prompt, its.searches)
+        if its.echoes and given is not None:
+            text = text.replace("Thought: ", f"Thought: {given[1]} ")
         usage = {"prompt_tokens": len(prompt) // 4, "completion_tokens": len(text) // 4}
         its.dollars += usage["prompt_tokens"] * PRICE_IN + usage["completion_tokens"] * PRICE_OUT
         choice = {"index": 0, "finish_reason": "stop"} | (
@@ -221,7 +225,13 @@ class FakeServer:
 async def serve(given: argparse.Namespace) -> None:
     faults = FAULTS if given.faults else {}
     async with FakeServer(
-        latency=given.latency, searches=given.searches, faults=faults, seed=given.seed, log=given.log
+        key=given.key,
+        echoes=given.echoes,
+        latency=given.latency,
+        searches=given.searches,
+        faults=faults,
+        seed=given.seed,
+        log=given.log,
     ) as server:
         print(server.url, flush=True)
         await asyncio.to_thread(sys.stdin.read)
@@ -235,6 +245,8 @@ if __name__ == "__main__":
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--searches", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--key", default="")
+    parser.add_argument("--echoes", action="store_true")
     parser.add_argument("--faults", action="store_true")
     parser.add_argument("--log", default="")
     asyncio.run(serve(parser.parse_args()))
