@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import fireact
@@ -22,6 +23,8 @@ from fireact import config, runs, stages
 from fireact.errors import ConfigError, DataError, FireactError, ModelError, ToolError
 from fireact.formats import READERS, read_trajectories
 from fireact.metrics import score_lines
+from fireact.stages import ask as asking_one
+from fireact.stages import estimate
 from fireact.trajectory import Trajectory
 
 DEMO = Path(fireact.__file__).parent / "recipes" / "demo.yaml"
@@ -63,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_stage(given: argparse.Namespace) -> None:
     recipe = config.load(given.recipe, stages.Recipe, given.overrides)
+    if given.dry_run:
+        _dry_run(recipe, [given.verb])
+        return
     folder = _folder(given, recipe)
     # A report shows what is there, also while others write.
     with nullcontext() if given.verb == "report" else runs.holding(folder):
@@ -72,6 +78,9 @@ def run_stage(given: argparse.Namespace) -> None:
 def run_all(given: argparse.Namespace) -> None:
     recipe = config.load(given.recipe, stages.Recipe, given.overrides)
     folder = _folder(given, recipe)
+    if given.dry_run:
+        _dry_run(recipe, recipe.stages)
+        return
     if not recipe.stages:
         raise ConfigError(f"{given.recipe}: the recipe has no stage; give it a section such as 'generate'")
     text = ""
@@ -84,6 +93,17 @@ def run_all(given: argparse.Namespace) -> None:
                 logger.info("%s: %s", stage, text.replace("\n", "; "))
     print(_harmless(text))
     logger.info("all files are in %s", folder)
+
+
+def ask(given: argparse.Namespace) -> None:
+    trajectory = asking_one.ask(
+        given.question, given.agent, lambda line: print(_harmless(line), flush=True), name=given.name
+    )
+    print(f"Answer: {'none' if trajectory.answer is None else _harmless(trajectory.answer)}")
+
+
+def _dry_run(recipe: stages.Recipe, names: Sequence[str]) -> None:
+    print(estimate.report(chain.from_iterable(estimate.estimates(recipe.section(name)) for name in names)))
 
 
 def import_file(given: argparse.Namespace) -> None:
@@ -174,6 +194,12 @@ def _parser() -> argparse.ArgumentParser:
     demo = _add(verbs, "demo", "run the packaged recipe: the whole loop, offline", "fireact demo --out runs/demo")
     _add_run_options(demo, run_all)
     demo.set_defaults(recipe=DEMO)
+    example = 'fireact ask "Where was the founder of Stuldora School born?" --agent runs/demo'
+    asker = _add(verbs, "ask", "put one question to an agent of a run, and see its steps as they come", example)
+    asker.add_argument("question", metavar="QUESTION")
+    asker.add_argument("--agent", type=Path, required=True, metavar="RUN", help="the folder of the run")
+    asker.add_argument("--name", help="of the agent; 'tuned' by default, else the last one that was evaluated")
+    asker.set_defaults(command=ask)
     _add_files(verbs)
     return parser
 
@@ -204,5 +230,6 @@ def _add_recipe(parser: argparse.ArgumentParser, command: object) -> None:
 
 def _add_run_options(parser: argparse.ArgumentParser, command: object) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder; runs/<name of the recipe> by default")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be asked, and what it may cost")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="what to change in the recipe")
     parser.set_defaults(command=command)

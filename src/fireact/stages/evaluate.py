@@ -202,7 +202,7 @@ async def _ask(agent: AgentConfig, own: Sequence[Cell], config: EvaluateConfig, 
         if num_done == total:
             return
         means = opened.enter_context(open_means(stage, agent.model, config.budget_usd))
-        model = open_model(_with_adapter(agent.model, folder), means)
+        model = open_model(with_adapter(agent.model, folder), means)
         try:
             episodes = [_episodes(cell, model, its) for cell, its in kept]
             prefixes = {f"{_prefix(cell)}/{cell.chosen.task}/{cell.chosen.split}/": its for cell, its in kept}
@@ -259,7 +259,7 @@ def is_tuned(model: ModelConfig) -> bool:
     return isinstance(model, LocalConfig) and model.adapter == OWN_ADAPTER
 
 
-def _with_adapter(model: ModelConfig, folder: Path) -> ModelConfig:
+def with_adapter(model: ModelConfig, folder: Path) -> ModelConfig:
     """The model with the folder of its adapter, where this run makes that."""
     if not is_tuned(model):
         return model
@@ -267,7 +267,7 @@ def _with_adapter(model: ModelConfig, folder: Path) -> ModelConfig:
 
 
 def _refuse_trained_questions(config: EvaluateConfig, folder: Path) -> None:
-    models = [_with_adapter(agent.model, folder) for agent in config.agents]
+    models = [with_adapter(agent.model, folder) for agent in config.agents]
     adapters = {model.adapter for model in models if isinstance(model, LocalConfig) and model.adapter is not None}
     if adapters:
         test = frozenset(question.words for chosen in config.tasks for question in open_questions(chosen))
