@@ -232,6 +232,9 @@ async def serve(given: argparse.Namespace) -> None:
         faults=faults,
         seed=given.seed,
         log=given.log,
+        status=given.status,
+        error={"error": {"message": "no such model"}},
+        raw=given.raw.encode() if given.raw else None,
     ) as server:
         print(server.url, flush=True)
         await asyncio.to_thread(sys.stdin.read)
@@ -249,4 +252,6 @@ if __name__ == "__main__":
     parser.add_argument("--echoes", action="store_true")
     parser.add_argument("--faults", action="store_true")
     parser.add_argument("--log", default="")
+    parser.add_argument("--status", type=int, default=200)
+    parser.add_argument("--raw", default="")
     asyncio.run(serve(parser.parse_args()))

@@ -12,7 +12,7 @@ import fireact
 from fireact import runs
 from fireact.config import Config, Free
 from fireact.errors import DataError, RunError
-from fireact.trajectory import Action, Question, Step, Trajectory
+from fireact.trajectory import Action, Failure, Question, Step, Trajectory
 
 
 class Settings(Config):
@@ -356,3 +356,14 @@ def test_a_stage_goes_on_under_another_value_of_a_free_key_and_remembers_it(tmp_
     assert runs.asked_of(tmp_path, "generate") == {"questions": 3, "concurrency": 8}
     with pytest.raises(RunError, match="these keys differ: questions; "):
         runs.open_stage(tmp_path, "generate", Asking(questions=4, concurrency=8))
+
+
+def test_failed_trajectories_become_episodes_that_go_on_from_their_last_step(tmp_path):
+    path = tmp_path / "generate" / "trajectories.jsonl"
+    failure = Failure(type="BusyError", message="gone")
+    runs.write(path, [trajectory("a"), trajectory("b", end="failed", failure=failure, steps=(STEP, STEP))])
+    assert runs.reopen_failed(tmp_path, "generate") == 1
+    with runs.journal(path) as kept:
+        assert (kept.done, kept.begun) == (frozenset({"a"}), {"b": (STEP, STEP)})
+    assert runs.reopen_failed(tmp_path, "generate") == 0
+    assert runs.reopen_failed(tmp_path, "evaluate") == 0

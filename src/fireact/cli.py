@@ -20,7 +20,7 @@ from pathlib import Path
 
 import fireact
 from fireact import config, runs, stages
-from fireact.errors import ConfigError, DataError, FireactError, ModelError, ToolError
+from fireact.errors import BudgetError, ConfigError, DataError, FireactError, ModelError, ToolError
 from fireact.formats import READERS, read_trajectories
 from fireact.metrics import score_lines
 from fireact.stages import ask as asking_one
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except FireactError as error:
         print(f"fireact: {visible(str(error))}", file=sys.stderr)
-        return 1 if isinstance(error, ModelError | ToolError) else 2
+        return 1 if isinstance(error, ModelError | ToolError | BudgetError) else 2
     except BrokenPipeError:
         # Whoever read the output has gone; what the interpreter still flushes at its end must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -72,6 +72,7 @@ def run_stage(given: argparse.Namespace) -> None:
     folder = _folder(given, recipe)
     # A report shows what is there, also while others write.
     with nullcontext() if given.verb == "report" else runs.holding(folder):
+        _reopen_failed(given, [given.verb], folder)
         print(_harmless(stages.run(given.verb, recipe, folder).text))
 
 
@@ -86,6 +87,7 @@ def run_all(given: argparse.Namespace) -> None:
     text = ""
     with runs.holding(folder):
         stages.require_all(recipe, folder)
+        _reopen_failed(given, recipe.stages, folder)
         for stage in recipe.stages:
             logger.info("%s ...", stage)
             text = stages.run(stage, recipe, folder).text
@@ -100,6 +102,12 @@ def ask(given: argparse.Namespace) -> None:
         given.question, given.agent, lambda line: print(_harmless(line), flush=True), name=given.name
     )
     print(f"Answer: {'none' if trajectory.answer is None else _harmless(trajectory.answer)}")
+
+
+def _reopen_failed(given: argparse.Namespace, names: Sequence[str], folder: Path) -> None:
+    for stage in runs.ASKING if given.retry_failed else ():
+        if stage in names:
+            logger.info("%s: %d failed episodes are played again", stage, runs.reopen_failed(folder, stage))
 
 
 def _dry_run(recipe: stages.Recipe, names: Sequence[str]) -> None:
@@ -231,5 +239,6 @@ def _add_recipe(parser: argparse.ArgumentParser, command: object) -> None:
 def _add_run_options(parser: argparse.ArgumentParser, command: object) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder; runs/<name of the recipe> by default")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be asked, and what it may cost")
+    parser.add_argument("--retry-failed", action="store_true", help="play the episodes again that have failed")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="what to change in the recipe")
     parser.set_defaults(command=command)

@@ -1,7 +1,7 @@
 """Every exception of the package, one name for each boundary that can be crossed.
 
     FireactError            anything raised on purpose; the command line prints its sentence and exits with 2,
-                            or with 1 where a model or a tool failed
+                            or with 1 where a model or a tool failed, or the budget is used up
     ├── ConfigError         a recipe, an option or a name in it
     ├── DataError           the content of a file, always with its path and, in JSON lines, the line number
     ├── RunError            a run folder that refuses: changed config, missing earlier stage

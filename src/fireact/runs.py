@@ -35,8 +35,12 @@ FORMAT = "fireact-stage"
 VERSION = 1
 RECIPE = "recipe.yaml"
 SPENDING = "spending.json"
+STEPS = ".steps.jsonl"
+"""The end of the name of a journal, which stands beside the trajectories that it is about."""
 PRODUCER = f"fireact {fireact.__version__}"
 STAGES = ("generate", "unify", "mix", "finetune", "evaluate", "report")
+ASKING = ("generate", "evaluate")
+"""The stages that make trajectories by asking models."""
 PATHS = {
     "generate": "trajectories.jsonl",
     "unify": "trajectories.jsonl",
@@ -274,13 +278,36 @@ def journal(path: Path) -> Iterator[Journal]:
     The steps are dropped when the context ends well, since all is over then; after an error or a kill they are there
     to go on from.
     """
-    steps = path.with_name(f"{path.stem}.steps.jsonl")
+    steps = _steps_path(path)
     done = finished_ids(path)
     begun = _begun_steps(steps, done)
     with appending(path) as end, appending(steps) as note:
         yield Journal(done, begun, end, note)
     with _naming(steps):
         steps.unlink(missing_ok=True)
+
+
+def reopen_failed(folder: Path, stage: str) -> int:
+    """Turn the failed trajectories of a stage that asks back into episodes that are begun; returns how many."""
+    count = 0
+    for path in sorted((folder / stage).rglob("*.jsonl")):
+        if path.name.endswith(STEPS):
+            continue
+        failed = [one for one in read(path, Trajectory) if one.end == "failed"]
+        if not failed:
+            continue
+        with appending(_steps_path(path)) as note:
+            for one in failed:
+                for index, step in enumerate(one.steps):
+                    note(StepLine(id=one.id, index=index, step=step))
+        # The steps are there before the lines go, so that an interrupt between the two loses neither.
+        write(path, (one for one in read(path, Trajectory) if one.end != "failed"))
+        count += len(failed)
+    return count
+
+
+def _steps_path(path: Path) -> Path:
+    return path.with_name(f"{path.stem}{STEPS}")
 
 
 def _begun_steps(path: Path, done: frozenset[str]) -> dict[str, tuple[Step, ...]]:

@@ -138,3 +138,61 @@ def test_a_key_is_found_nowhere_after_a_run(tmp_path, monkeypatch, capfd, expect
         assert "Thought: *** Step 0." in generated(tmp_path / "run")[0].steps[0].reply
     else:
         assert "status 401: Incorrect API key provided: ***" in shown.err
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+from fireact.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_when_there_is_room(tmp_path, cached):
+    with server() as url:
+        path = recipe(tmp_path, url, num_questions=60, cache=cached)
+        arguments = ["generate", str(path), "--out", str(tmp_path / "run")]
+        found = subprocess.run([sys.executable, "-c", LIMITED, *arguments], capture_output=True, text=True, check=False)
+        assert found.returncode == 2
+        last = found.stderr.splitlines()[-1]
+        assert last.startswith(f"fireact: {tmp_path}")
+        assert "Traceback" not in found.stderr
+        assert main(arguments) == 0
+    assert len({one.id for one in generated(tmp_path / "run")}) == 60
+    assert {one.end for one in generated(tmp_path / "run")} == {"finished"}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--key", "sk-right"), "status 401: Incorrect API key provided: None; check the key, base_url and the name"),
+        (("--status", "404"), "status 404: no such model; check the key, base_url and the name of the model"),
+        (("--raw", "<html>a router</html>"), "the reply is damaged: '<html>a router</html>'; nothing has come from"),
+    ],
+)
+def test_a_run_that_no_call_can_help_ends_in_one_line_with_nothing_recorded_as_failed(
+    tmp_path, capfd, options, sentence
+):
+    with server(*options) as url:
+        path = recipe(tmp_path, url, num_questions=60)
+        assert main(["generate", str(path), "--out", str(tmp_path / "run")]) == 1
+    assert sentence in capfd.readouterr().err.splitlines()[-1]
+    assert generated(tmp_path / "run") == []
+    with server() as url:
+        path = recipe(tmp_path, url, num_questions=60)
+        assert main(["generate", str(path), "--out", str(tmp_path / "other")]) == 0
+
+
+def test_a_budget_that_is_used_up_stops_the_run_and_a_higher_one_lets_it_go_on(tmp_path, capfd):
+    with server() as url:
+        path = recipe(tmp_path, url, num_questions=60, price={"input": 1.0, "output": 4.0})
+        start = ["generate", str(path), "--out", str(tmp_path / "run")]
+        assert main([*start, "generate.budget_usd=0.02"]) == 1
+        last = capfd.readouterr().err.splitlines()[-1]
+        assert "fireact: the budget of $0.02 is used up: $0.0" in last
+        spent = json.loads((tmp_path / "run" / "generate" / "spending.json").read_text())["dollars"]
+        assert 0.01 < spent <= 0.02
+        assert main([*start, "generate.budget_usd=1"]) == 0
+    found = generated(tmp_path / "run")
+    assert len({one.id for one in found}) == len(found) == 60
