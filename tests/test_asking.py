@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fireact.cache import Cache
 from fireact.config import validate
 from fireact.errors import ConfigError, ModelError, RunError
 from fireact.methods import ReactConfig
@@ -24,6 +25,7 @@ from fireact.trajectory import Failure, Question, Score, Step, Trajectory
 
 ANN = Question(id="q1", task="world/hop", split="train", text="Who is Ann?", answer="x")
 NOTHING_KEPT = Journal(done=frozenset(), begun={}, end=lambda _: None, note=lambda _: None)
+CACHE = Cache(Path("not opened"))
 WHERE = Path("run/generate/trajectories.jsonl")
 
 
@@ -59,7 +61,7 @@ def test_more_questions_than_there_are_is_refused_with_the_numbers(values):
 def test_an_episode_is_named_by_prefix_task_split_and_question():
     settings, noise = AgentSettings(max_steps=3), NoiseConfig(kind="none")
     model, method = ScriptedModel(lambda _: ""), ReactConfig(prompt="none")
-    agent = open_agent(settings, task="world/hop", model=model, method=method, noise=noise)
+    agent = open_agent(settings, task="world/hop", model=model, method=method, noise=noise, cache=CACHE)
     assert (agent.max_steps, agent.noise) == (3, "none p=0.5")
     found = open_episodes(chosen(num_questions=2), agent, prefix="tuned", kept=NOTHING_KEPT)
     assert [one.id for one in found] == ["tuned/world/hop/test/test-0", "tuned/world/hop/test/test-1"]
@@ -67,7 +69,12 @@ def test_an_episode_is_named_by_prefix_task_split_and_question():
 
 def test_an_episode_that_is_over_is_not_asked_again_and_one_that_is_begun_goes_on():
     agent = open_agent(
-        AgentSettings(), task="world/hop", model=ScriptedModel(lambda _: ""), method=ReactConfig(), noise=None
+        AgentSettings(),
+        task="world/hop",
+        model=ScriptedModel(lambda _: ""),
+        method=ReactConfig(),
+        noise=None,
+        cache=CACHE,
     )
     step = Step(reply="Thought: hm", thought="hm", observation="None")
     kept = replace(

@@ -53,14 +53,13 @@ def test_several_processes_may_write_at_once(tmp_path):
 
 def test_a_file_of_another_version_is_refused_with_the_way_out(tmp_path):
     path = tmp_path / "c.sqlite"
-    Cache(path).close()
+    with Cache(path) as cache:
+        cache.put(KEY, {})
     other = sqlite3.connect(path)
     other.execute("PRAGMA user_version = 7")
     other.close()
-    with pytest.raises(
-        DataError, match=r"c\.sqlite: a cache of another version or program; delete the file, or set FIR"
-    ):
-        Cache(path)
+    with pytest.raises(DataError, match=r"c\.sqlite: a cache of another version or program; delete the file"):
+        Cache(path).get(KEY)
 
 
 @pytest.mark.parametrize(
@@ -70,14 +69,14 @@ def test_a_damaged_file_is_refused_with_the_way_out(tmp_path, content):
     path = tmp_path / "c.sqlite"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"c\.sqlite: .*; delete the file, or set FIREACT_CACHE"):
-        Cache(path)
+        Cache(path).get(KEY)
     assert path.read_bytes() == content
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"file.*cache\.sqlite: "):
-        Cache(tmp_path / "file" / "cache.sqlite")
+        Cache(tmp_path / "file" / "cache.sqlite").get(KEY)
 
 
 def test_the_environment_says_where_it_is(tmp_path, monkeypatch):
@@ -86,3 +85,9 @@ def test_the_environment_says_where_it_is(tmp_path, monkeypatch):
     monkeypatch.delenv("FIREACT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     assert cache_path() == tmp_path / "caches" / "fireact" / "cache.sqlite"
+
+
+def test_nothing_is_made_on_disk_before_it_is_used(tmp_path):
+    with Cache(tmp_path / "deep" / "c.sqlite"):
+        pass
+    assert list(tmp_path.iterdir()) == []

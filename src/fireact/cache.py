@@ -39,22 +39,14 @@ def key_of(*parts: Any) -> bytes:
 
 
 class Cache:
-    """Answers by their keys; a context manager. Every answer is on its way to the disk when `put` returns."""
+    """Answers by their keys; a context manager. Every answer is on its way to the disk when `put` returns.
+
+    The file is opened, or made, when it is first used.
+    """
 
     def __init__(self, path: Path) -> None:
-        """
-        Raises:
-            DataError: the file cannot be used, or is of another version.
-        """
         self.path = path
-        with self._naming():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = sqlite3.connect(path, timeout=SECONDS_TO_WAIT, isolation_level=None)
-            try:
-                self._prepare()
-            except BaseException:
-                self._file.close()
-                raise
+        self._opened: sqlite3.Connection | None = None
 
     def __enter__(self) -> Cache:
         return self
@@ -63,13 +55,15 @@ class Cache:
         self.close()
 
     def close(self) -> None:
-        self._file.close()
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
     def get(self, key: bytes) -> dict[str, Any] | None:
         """The answer that was put under a key; None where there is none.
 
         Raises:
-            DataError: the file cannot be read.
+            DataError: the file cannot be used, or is of another version.
         """
         with self._naming():
             found = self._file.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
@@ -86,18 +80,30 @@ class Cache:
             text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
             self._file.execute("INSERT OR IGNORE INTO answers (key, answer) VALUES (?, ?)", (key, text))
 
-    def _prepare(self) -> None:
+    @property
+    def _file(self) -> sqlite3.Connection:
+        if self._opened is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._opened = sqlite3.connect(self.path, timeout=SECONDS_TO_WAIT, isolation_level=None)
+            try:
+                self._prepare(self._opened)
+            except BaseException:
+                self.close()
+                raise
+        return self._opened
+
+    def _prepare(self, file: sqlite3.Connection) -> None:
         # Readers do not wait for writers, and no call waits for the disk: what a crash of the machine could lose is
         # a reply that is paid for again, not the file.
-        self._file.execute("PRAGMA journal_mode = WAL")
-        self._file.execute("PRAGMA synchronous = NORMAL")
-        self._file.execute("BEGIN IMMEDIATE")
-        (version,) = self._file.execute("PRAGMA user_version").fetchone()
-        (tables,) = self._file.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        file.execute("PRAGMA journal_mode = WAL")
+        file.execute("PRAGMA synchronous = NORMAL")
+        file.execute("BEGIN IMMEDIATE")
+        (version,) = file.execute("PRAGMA user_version").fetchone()
+        (tables,) = file.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if version == 0 and tables == 0:
-            self._file.execute("CREATE TABLE answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL) WITHOUT ROWID")
-            self._file.execute(f"PRAGMA user_version = {VERSION}")
-        self._file.execute("COMMIT")
+            file.execute("CREATE TABLE answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL) WITHOUT ROWID")
+            file.execute(f"PRAGMA user_version = {VERSION}")
+        file.execute("COMMIT")
         if (version, tables) not in ((0, 0), (VERSION, 1)):
             raise DataError(f"{self.path}: a cache of another version or program; {self._advice}")
 

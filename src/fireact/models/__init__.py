@@ -50,7 +50,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Means:
-    """What models of one stage share; those that cost nothing need none of it."""
+    """What models and tools of one stage share; those that cost nothing need none of it."""
 
     budget: Budget = field(default_factory=Budget)
     cache: Cache | None = None

@@ -50,10 +50,12 @@ def ask(text: str, folder: Path, show: Callable[[str], None], *, name: str | Non
 
 
 async def _ask(config: AgentConfig, question: Question, folder: Path, show: Callable[[str], None]) -> Trajectory:
-    with open_means(folder / "ask", config.model, None) as means:
+    with open_means(folder / "ask", None) as means:
         model = open_model(with_adapter(config.model, folder), means)
         try:
-            agent = open_agent(config, task=question.task, model=model, method=config.method, noise=None)
+            agent = open_agent(
+                config, task=question.task, model=model, method=config.method, noise=None, cache=means.cache
+            )
             scorer = open_task(question.task).score
             trajectory = await run_episode(Episode("ask", agent, question, scorer), lambda line: _show(line, show))
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,13 +16,12 @@ from fireact.config import Config, Seed
 from fireact.dialects import DIALECTS, open_dialect
 from fireact.errors import ConfigError, DataError, ModelError, RunError, unknown_name
 from fireact.methods import MethodConfig, open_method
-from fireact.models import Means, Model, ModelConfig
-from fireact.models.openai import OpenAIConfig
+from fireact.models import Means, Model
 from fireact.money import Budget
 from fireact.rollout import Agent, Episode, Limits
 from fireact.runs import Journal, Summary, read_spending, write_spending
 from fireact.tasks import TASKS, open_task
-from fireact.tools import NoiseConfig, SearchConfig, Tool, ToolConfig, add_noise, open_tool
+from fireact.tools import NoiseConfig, SearchConfig, Tool, ToolConfig, add_cache, add_noise, open_tool
 from fireact.trajectory import Question, Trajectory, Words
 
 MOST_SHOWN = 60
@@ -104,7 +103,13 @@ def open_questions(chosen: QuestionSet) -> Sequence[Question]:
 
 
 def open_agent(
-    settings: AgentSettings, *, task: str, model: Model, method: MethodConfig, noise: NoiseConfig | None
+    settings: AgentSettings,
+    *,
+    task: str,
+    model: Model,
+    method: MethodConfig,
+    noise: NoiseConfig | None,
+    cache: Cache | None,
 ) -> Agent:
     """The agent for questions of a task; everything that it needs is looked up here, before any is asked.
 
@@ -115,7 +120,7 @@ def open_agent(
         model=model,
         method=open_method(method, task),
         dialect=open_dialect(settings.dialect),
-        tools=_open_tools(settings.tools, noise),
+        tools=_open_tools(settings.tools, noise, cache),
         noise="" if noise is None else noise.label,
         max_steps=settings.max_steps,
         max_tokens=settings.max_tokens,
@@ -135,21 +140,15 @@ def open_episodes(chosen: QuestionSet, agent: Agent, *, prefix: str, kept: Journ
 
 
 @contextmanager
-def open_means(stage: Path, model: ModelConfig, budget_usd: float | None) -> Iterator[Means]:
-    """What a model may use: what is left of the stage's budget, and the shared cache where it pays for replies.
-
-    Raises:
-        DataError: the cache cannot be used.
-    """
+def open_means(stage: Path, budget_usd: float | None) -> Iterator[Means]:
+    """What models and tools of a stage share: what is left of its budget, and the cache of all runs."""
     budget = Budget(budget_usd, spent=read_spending(stage), book=partial(write_spending, stage))
-    with ExitStack() as opened:
-        opened.callback(budget.close)
-        pays = isinstance(model, OpenAIConfig) and model.cache
-        yield Means(budget, opened.enter_context(Cache(cache_path())) if pays else None)
+    with closing(budget), Cache(cache_path()) as cache:
+        yield Means(budget, cache)
 
 
-def _open_tools(configs: Iterable[ToolConfig], noise: NoiseConfig | None) -> Mapping[str, Tool]:
-    tools = (open_tool(config) for config in configs)
+def _open_tools(configs: Iterable[ToolConfig], noise: NoiseConfig | None, cache: Cache | None) -> Mapping[str, Tool]:
+    tools = (add_cache(open_tool(config), cache) for config in configs)
     return {tool.name: tool if noise is None else add_noise(tool, noise) for tool in tools}
 
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from fireact.cache import Cache
 from fireact.config import Config, Free
 from fireact.errors import unknown_name
 from fireact.methods import MethodConfig, open_method
@@ -201,10 +202,10 @@ async def _ask(agent: AgentConfig, own: Sequence[Cell], config: EvaluateConfig, 
         num_done = sum(len(its.done) for _, its in kept)
         if num_done == total:
             return
-        means = opened.enter_context(open_means(stage, agent.model, config.budget_usd))
+        means = opened.enter_context(open_means(stage, config.budget_usd))
         model = open_model(with_adapter(agent.model, folder), means)
         try:
-            episodes = [_episodes(cell, model, its) for cell, its in kept]
+            episodes = [_episodes(cell, model, its, means.cache) for cell, its in kept]
             prefixes = {f"{_prefix(cell)}/{cell.chosen.task}/{cell.chosen.split}/": its for cell, its in kept}
 
             def kept_of(id: str) -> Journal:
@@ -223,9 +224,9 @@ async def _ask(agent: AgentConfig, own: Sequence[Cell], config: EvaluateConfig, 
             await model.close()
 
 
-def _episodes(cell: Cell, model: Model, kept: Journal) -> Iterator[Episode]:
+def _episodes(cell: Cell, model: Model, kept: Journal, cache: Cache | None) -> Iterator[Episode]:
     its = cell.agent
-    agent = open_agent(its, task=cell.chosen.task, model=model, method=its.method, noise=cell.noise)
+    agent = open_agent(its, task=cell.chosen.task, model=model, method=its.method, noise=cell.noise, cache=cache)
     return open_episodes(cell.chosen, agent, prefix=_prefix(cell), kept=kept)
 
 

@@ -57,7 +57,7 @@ def run(config: GenerateConfig, folder: Path) -> Summary:
     """
     open_stage(folder, "generate", config)
     path = output(folder, "generate")
-    with journal(path) as kept, open_means(path.parent, config.teacher, config.budget_usd) as means:
+    with journal(path) as kept, open_means(path.parent, config.budget_usd) as means:
         total = sum(len(open_questions(group)) for group in config.episodes)
         if len(kept.done) < total:
             asyncio.run(_generate(config, kept, means, total))
@@ -68,7 +68,7 @@ async def _generate(config: GenerateConfig, kept: Journal, means: Means, total: 
     model = open_model(config.teacher, means)
     try:
         agents = [
-            open_agent(config, task=group.task, model=model, method=group.method, noise=group.noise)
+            open_agent(config, task=group.task, model=model, method=group.method, noise=group.noise, cache=means.cache)
             for group in config.episodes
         ]
         episodes = (

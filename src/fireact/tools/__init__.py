@@ -35,6 +35,7 @@ class Tool(Protocol):
 
 
 # At the end because tools are made of the types defined above.
+from fireact.tools.cached import add_cache  # noqa: E402
 from fireact.tools.noise import NoiseConfig, add_noise  # noqa: E402
 from fireact.tools.search import SearchConfig  # noqa: E402
 
@@ -51,4 +52,14 @@ def open_tool(config: ToolConfig) -> Tool:
     return config.open()
 
 
-__all__ = ["NOTHING", "Call", "NoiseConfig", "SearchConfig", "Tool", "ToolConfig", "add_noise", "open_tool"]
+__all__ = [
+    "NOTHING",
+    "Call",
+    "NoiseConfig",
+    "SearchConfig",
+    "Tool",
+    "ToolConfig",
+    "add_cache",
+    "add_noise",
+    "open_tool",
+]
