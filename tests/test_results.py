@@ -159,3 +159,14 @@ def test_the_strict_score_stands_beside_a_loose_one():
     assert row(Cell("a", "normal", "mmlu", "test", outcomes)).strict == 50.0
     assert row(cell("a", "rw")).strict is None
     assert results.outcome(trajectory(True, score=Score(em=1.0, f1=1.0, strict=0.0))).strict == 0.0
+
+
+def test_dollars_are_a_mean_over_all_questions_where_the_price_of_all_replies_is_known():
+    def dollars(*values, turns=(3, 3)):
+        outcomes = (outcome(place, True, dollars=value, turns=turns[place]) for place, value in enumerate(values))
+        return row(Cell("a", "normal", HOP, "test", tuple(outcomes))).dollars
+
+    assert dollars(0.002, 0.004) == 0.003
+    assert dollars(None, None) is None
+    assert dollars(0.002, None) is None
+    assert dollars(0.002, None, turns=(3, 0)) == 0.001

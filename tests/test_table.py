@@ -63,3 +63,8 @@ def test_what_is_not_known_is_a_dash():
     assert table(found).splitlines()[1].split() == [
         "io", "normal", "world/hop", "test", "300", "-", "-", "2.5", "1,234", "40", "0.12",
     ]  # fmt: skip
+
+
+def test_dollars_have_a_column_where_a_price_is_known():
+    found = Results(rows=(row("teacher", "normal", 50.0, dollars=0.00123), row("tuned", "normal", 60.0)))
+    assert [line.split()[-1] for line in table(found).splitlines()] == ["$/question", "0.00123", "-"]

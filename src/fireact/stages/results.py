@@ -19,7 +19,7 @@ from fireact.runs import PRODUCER
 from fireact.statistics import RESAMPLES, Estimate, paired_difference, wilson
 from fireact.trajectory import Question, Record, Trajectory
 
-DECIMALS = 4
+DECIMALS, DOLLAR_DECIMALS = 4, 8
 FACTS = ("famous facts", "obscure facts")
 T = TypeVar("T")
 
@@ -43,6 +43,8 @@ class Outcome:
     """Kinds of question that it belongs to."""
     strict: float | None = None
     """The strict score, in [0, 1], where the task's official one is loose."""
+    dollars: float | None = None
+    """None where a price is not known."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class Row(Record):
     tokens_out: float | None
     seconds: float | None
     """The model's working time, summed over the turns; a batch's time is shared among its requests."""
+    dollars: float | None = None
+    """What its replies cost, whether paid now or before; None where no price is known."""
 
 
 class Difference(Record):
@@ -184,6 +188,7 @@ def outcome(trajectory: Trajectory) -> Outcome:
         tokens_in=usage.tokens_in,
         tokens_out=usage.tokens_out,
         seconds=usage.seconds,
+        dollars=usage.dollars,
         has_failed=trajectory.end == "failed",
         groups=tuple(question_groups(trajectory.question)),
     )
@@ -232,6 +237,7 @@ def row(cell: Cell) -> Row:
         tokens_in=_mean(one.tokens_in for one in everything),
         tokens_out=_mean(one.tokens_out for one in everything),
         seconds=_mean(one.seconds for one in everything),
+        dollars=_mean_dollars(everything),
     )
 
 
@@ -337,6 +343,14 @@ def _strict(outcomes: Sequence[Outcome]) -> float | None:
     if all(one.strict is None for one in outcomes):
         return None
     return _mean(100.0 * (one.is_correct if one.strict is None else one.strict) for one in outcomes)
+
+
+def _mean_dollars(outcomes: Sequence[Outcome]) -> float | None:
+    """None where no price is known, or not of all; an episode that failed before its first reply has cost nothing."""
+    known = [one.dollars for one in outcomes if one.dollars is not None]
+    if not known or any(one.dollars is None and one.turns for one in outcomes):
+        return None
+    return round(sum(known) / len(outcomes), DOLLAR_DECIMALS)
 
 
 def _share(outcomes: Sequence[Outcome]) -> Estimate:

@@ -21,6 +21,8 @@ def table(found: Results) -> str:
         lines = _with_column(lines, STRICT, ["strict", *(number(row.strict) for row in found.rows)])
     if any(row.failed for row in found.rows):
         lines = _with_column(lines, FAILED, ["failed", *(str(row.failed) for row in found.rows)])
+    if any(row.dollars is not None for row in found.rows):
+        lines = _with_column(lines, len(lines[0]), ["$/question", *(number(row.dollars, 5) for row in found.rows)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     parts = ["\n".join(_line(line, widths) for line in lines)]
     parts += ["\n".join(group) for group in (_difference_lines(found), _drop_lines(found)) if group]
