@@ -59,9 +59,18 @@ def read_objects(path: Path, *, keys: Sequence[str]) -> list[dict[str, Any]]:
         missing = [key for key in keys if not isinstance(row, dict) or not isinstance(row.get(key), str)]
         if missing:
             raise DataError(f"{path}: question {index} (from 0) has no text as {missing[0]!r}; fetch the file again")
-        if any("\ud800" <= character <= "\udfff" for key in keys for character in row[key]):
+        if not all(_can_be_written(row[key]) for key in keys):
             raise DataError(f"{path}: question {index} (from 0) holds half a surrogate pair; repair the text")
     return rows
+
+
+def _can_be_written(text: str) -> bool:
+    """Whether UTF-8 can hold the text, which it cannot where JSON has brought in half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_rows(path: Path, *, num_columns: int) -> list[list[str]]:
