@@ -92,16 +92,12 @@ class Episode:
     """The steps that it had taken when it was interrupted."""
 
 
-def _forget(_: StepLine) -> None:
-    """Keeps no note."""
-
-
 async def rollout(
     episodes: Iterable[Episode],
     sink: Sink,
     *,
     concurrency: int,
-    note: Note = _forget,
+    note: Note | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Run all episodes, at most `concurrency` at once, and hand each trajectory to `sink` when it ends.
@@ -133,7 +129,7 @@ async def rollout(
     fuse.flush()
 
 
-async def run_episode(episode: Episode, note: Note = _forget) -> Trajectory:
+async def run_episode(episode: Episode, note: Note | None = None) -> Trajectory:
     """Run one episode to its end; a failure is part of the trajectory."""
     trajectory, _ = await _run(episode, note)
     return trajectory
@@ -193,7 +189,7 @@ def _most_telling(errors: BaseExceptionGroup) -> BaseException:
     return next((error for error in errors.exceptions if isinstance(error, ENDS_THE_ROLLOUT)), errors.exceptions[0])
 
 
-async def _run(episode: Episode, note: Note) -> tuple[Trajectory, Exception | None]:
+async def _run(episode: Episode, note: Note | None) -> tuple[Trajectory, Exception | None]:
     """A trajectory, and the error that ended it, if one did."""
     agent, question = episode.agent, episode.question
     steps = list(episode.begun)
@@ -228,7 +224,7 @@ async def _run(episode: Episode, note: Note) -> tuple[Trajectory, Exception | No
     return trajectory, failed
 
 
-async def _play(episode: Episode, steps: list[Step], note: Note) -> str | None:
+async def _play(episode: Episode, steps: list[Step], note: Note | None) -> str | None:
     """Take turns until there is an answer; None where the limit comes first. Every step is added to `steps`."""
     agent = episode.agent
     answer = agent.method.answer(steps) if steps else None
@@ -236,10 +232,12 @@ async def _play(episode: Episode, steps: list[Step], note: Note) -> str | None:
         if steps and steps[-1].observation is None:
             observation = await _observe(agent, episode.question, steps)
             steps[-1] = _with(steps[-1], observation=observation)
-            note(StepLine(id=episode.id, index=len(steps) - 1, observation=observation))
+            if note is not None:
+                note(StepLine(id=episode.id, index=len(steps) - 1, observation=observation))
         _refuse_excess(agent.limits, steps)
         steps.append(await _ask(agent, episode.question, steps))
-        note(StepLine(id=episode.id, index=len(steps) - 1, step=steps[-1]))
+        if note is not None:
+            note(StepLine(id=episode.id, index=len(steps) - 1, step=steps[-1]))
         answer = agent.method.answer(steps)
     return answer
 
