@@ -6,7 +6,7 @@ from fireact import runs
 from fireact.config import validate
 from fireact.errors import ConfigError, RunError
 from fireact.stages.asking import open_questions
-from fireact.stages.evaluate import EvaluateConfig, cells_of, noise_name, run
+from fireact.stages.evaluate import EvaluateConfig, cells_of, groups, noise_name, run
 
 AGENTS = [
     {"name": "io", "model": {"kind": "oracle"}, "method": {"kind": "io"}},
@@ -92,3 +92,14 @@ def test_a_tuned_agent_is_not_asked_what_it_was_trained_on(tmp_path):
     with pytest.raises(RunError, match="1 questions to train on are also asked by 'evaluate'"):
         run(config(agents=[elsewhere]), tmp_path / "other")
     assert not (tmp_path / "evaluate").exists()
+
+
+def test_agents_that_differ_in_their_adapters_alone_are_asked_together_if_that_is_wanted():
+    def agent(name, **model):
+        return {"name": name, "model": {"kind": "local", "path": "world", **model}, "method": {"kind": "react"}}
+
+    oracle = {"name": "oracle", "model": {"kind": "oracle"}, "method": {"kind": "react"}}
+    agents = [agent("a"), oracle, agent("b", adapter="x"), agent("c", batch_size=7)]
+    together = [[one.name for one in group] for group in groups(config(agents=agents, share_base=True))]
+    assert together == [["a", "b"], ["oracle"], ["c"]]
+    assert len(groups(config(agents=agents))) == 4

@@ -94,17 +94,17 @@ def episode(model, starts, turns=3):
 def test_what_is_kept_between_turns_changes_no_reply(base, end_of_turn):
     config = LocalConfig(path=str(base), end_of_turn=end_of_turn)
     keeping, forgetful = open_model(config), open_model(config)
-    forgetful.decoder.kept.max_bytes = 0
+    forgetful.engine.decoder.kept.max_bytes = 0
     starts = [SHARED + text for text in TEXTS] + list(TEXTS)
     assert episode(keeping, starts) == episode(forgetful, starts)
-    assert len(keeping.decoder.kept)
+    assert len(keeping.engine.decoder.kept)
 
 
 def test_what_is_kept_stays_within_its_bytes(base):
     model = open_model(LocalConfig(path=str(base)))
-    model.decoder.kept.max_bytes = 400_000
+    model.engine.decoder.kept.max_bytes = 400_000
     episode(model, TEXTS)
-    assert 0 < model.decoder.kept.num_bytes <= 400_000
+    assert 0 < model.engine.decoder.kept.num_bytes <= 400_000
 
 
 def test_small_batches_give_the_same_replies(base):
@@ -126,7 +126,7 @@ def test_a_reply_ends_before_the_first_stop_string(base):
 def test_a_failure_of_the_model_reaches_every_request_in_hand_and_no_later_one(base, failing_call):
     model = open_model(LocalConfig(path=str(base), batch_size=3))
     fail = fails_at(failing_call)
-    hook = model.decoder.model.register_forward_pre_hook(fail)
+    hook = model.engine.decoder.model.register_forward_pre_hook(fail)
     told = told_or_failed(model, [request(text, max_tokens=4 * number) for number, text in enumerate(TEXTS, 1)])
     hook.remove()
     assert {type(one) for one in told} <= {Reply, ModelError}
@@ -230,3 +230,47 @@ def test_an_adapter_whose_base_has_changed_since_is_refused(base, tmp_path):
 def test_a_device_that_is_not_there_is_refused(base):
     with pytest.raises(ConfigError, match="device 'nowhere' cannot be used"):
         open_model(LocalConfig(path=str(base), device="nowhere"))
+
+
+def save_adapter(base, folder, seed):
+    """A LoRA adapter that changes what the base writes."""
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(seed)
+    model = transformers.AutoModelForCausalLM.from_pretrained(base)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        settings = peft.LoraConfig(r=4, lora_alpha=64, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+        peft.get_peft_model(model, settings).save_pretrained(folder)
+    return str(folder)
+
+
+def test_models_that_differ_in_their_adapters_write_in_one_batch_what_each_writes_alone(base, tmp_path):
+    adapters = [None, save_adapter(base, tmp_path / "a", 1), save_adapter(base, tmp_path / "b", 2)]
+    configs = [LocalConfig(path=str(base), adapter=adapter) for adapter in adapters]
+    texts = [SHARED + text for text in TEXTS]
+    alone = [[reply.text for reply in ask(open_model(config), [request(text) for text in texts])] for config in configs]
+    assert len({tuple(replies) for replies in alone}) == 3
+
+    async def together():
+        models = pytest.importorskip("fireact.models.local").open_together(configs)
+        assert len({model.engine for model in models}) == 1
+        pieces = [asyncio.gather(*(model.reply(request(text)) for text in texts)) for model in models]
+        first = [[reply.text for reply in replies] for replies in await asyncio.gather(*pieces)]
+        # A second turn goes on from the first one's keys and values, each from those of its own adapter.
+        second = [
+            await asyncio.gather(*map(model.reply, next_turns(replies)))
+            for model, replies in zip(models, first, strict=True)
+        ]
+        return first, [[reply.text for reply in replies] for replies in second]
+
+    def next_turns(replies):
+        answer = Piece("\nObservation: x\n")
+        return [
+            Request((Piece(text), Piece(reply, Author.MODEL), answer), max_tokens=8)
+            for text, reply in zip(texts, replies, strict=True)
+        ]
+
+    first, second = asyncio.run(together())
+    assert first == alone
+    for config, replies, nexts in zip(configs, first, second, strict=True):
+        assert [reply.text for reply in ask(open_model(config), next_turns(replies))] == nexts

@@ -5,6 +5,7 @@ A new kind of model is one file, its config named in `ModelConfig`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol
 
@@ -87,3 +88,16 @@ def open_model(config: ModelConfig, means: Means | None = None) -> Model:
         DependencyError: it needs a package that is not installed.
     """
     return config.open(means or Means())
+
+
+def open_models(configs: Sequence[ModelConfig], means: Means | None = None) -> list[Model]:
+    """The models of several configs; local ones share one base and one batch if they differ in their adapters alone.
+
+    Raises:
+        ConfigError: there is no such model.
+        DependencyError: it needs a package that is not installed.
+    """
+    local = [config for config in configs if isinstance(config, LocalConfig)]
+    if len(local) == len(configs) > 1 and len({config.without_adapter() for config in local}) == 1:
+        return list(LocalConfig.open_together(local))
+    return [open_model(config, means) for config in configs]

@@ -4,6 +4,8 @@ Rows that wait enter the batch as soon as others leave it, each in the place of 
 writes its end token, a stop string or its last allowed token. Greedy replies do not depend on the batch, but for the
 rounding of sums; sampled ones draw from a generator of their own, seeded by the request.
 
+Rows of one batch may be written with different LoRA adapters on one base, where the model is one of PEFT's.
+
 What has been read is not read again: see known.py. What all rows of a batch begin with is held once: see attention.py.
 """
 
@@ -27,6 +29,8 @@ from fireact.models.kv_cache import new_cache
 
 SHORTEST_PREFIX = 32
 """Tokens that first turns must have in common before reading them once is worth it."""
+BARE = "__base__"
+"""PEFT's name for no adapter."""
 KEPT_BYTES = 2**30
 """Of keys and values that wait for the next turns of their episodes."""
 DONE_SHARE = 1 / 6
@@ -48,6 +52,8 @@ class Row:
     max_tokens: int
     temperature: float
     seed: int
+    adapter: str = ""
+    """The name of the adapter that it is written with; empty for the bare base, or for a model without adapters."""
 
 
 @dataclass
@@ -107,6 +113,7 @@ class Decoder:
         self.num_places = num_places
         self.context = int(getattr(model.config, "max_position_embeddings", None) or 2**31)
         self.kept = Kept(kept_bytes if attends_to_all(model.config) else 0)
+        self._has_adapters = hasattr(model, "peft_config")
         self._ends = _end_tokens(model, tokenizer)
         self._pad = self._ends[0] if self._ends else 0
         self._prefix = NO_PREFIX
@@ -165,17 +172,19 @@ class Decoder:
             return
         unseen = [one for one in waiting if one.known is None]
         for one in unseen:
-            one.known = self.kept.take(one.row.ids, one.row.starts)
+            one.known = self.kept.take(one.row.ids, one.row.starts, adapter=one.row.adapter)
         firsts = [one for one in unseen if one.known is None]
-        if len(firsts) > 1:
-            self._read_prefix(common_prefix([one.row.ids for one in firsts]))
+        # Few-shot prompts are for a bare base: a student that has an adapter needs none.
+        bare = [one.row.ids for one in firsts if not one.row.adapter]
+        if len(bare) > 1:
+            self._read_prefix(common_prefix(bare))
         for one in firsts:
             one.known = self._beginning(one.row)
 
     def _beginning(self, row: Row) -> Known:
         """The common beginning of first turns, where the row has it and goes on."""
         ids = self._prefix.ids
-        has_it = len(ids) < len(row.ids) and row.ids[: len(ids)] == ids
+        has_it = not row.adapter and len(ids) < len(row.ids) and row.ids[: len(ids)] == ids
         return Known(ids, prefix=self._prefix) if has_it else NOTHING_KNOWN
 
     def _read_prefix(self, ids: tuple[int, ...]) -> None:
@@ -185,7 +194,7 @@ class Decoder:
             return
         self._shared.layers = ()
         cache = new_cache(self.model.config)
-        self.model(input_ids=self._tensor([list(ids)]), past_key_values=cache, use_cache=True, logits_to_keep=1)
+        self._forward([BARE], input_ids=self._tensor([list(ids)]), past_key_values=cache)
         self._prefix = Prefix(ids, tuple((layer.keys[0], layer.values[0]) for layer in cache.layers))
 
     def _fitting(self, knowns: list[Known]) -> tuple[Prefix, list[Known]]:
@@ -291,14 +300,18 @@ class Decoder:
     def _logits(self, batch: _Batch, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """Read ids (places, new) and give the logits of what follows, (places, vocabulary)."""
         self._shared.layers = batch.prefix.layers
-        logits: torch.Tensor = self.model(
+        return self._forward(
+            [writing.row.adapter or BARE if writing else BARE for writing in batch.places],
             input_ids=ids,
             attention_mask=batch.mask,
             position_ids=positions,
             past_key_values=batch.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
+        )
+
+    def _forward(self, adapters: Sequence[str], **inputs: Any) -> torch.Tensor:
+        """The logits after the last token of every row, (rows, vocabulary)."""
+        named = {"adapter_names": list(adapters)} if self._has_adapters else {}
+        logits: torch.Tensor = self.model(**inputs, **named, use_cache=True, logits_to_keep=1).logits[:, -1]
         return logits
 
     def _choose(self, batch: _Batch, logits: torch.Tensor, begun: float) -> None:
@@ -324,7 +337,7 @@ class Decoder:
                 there = batch.mask[place].bool()
                 layers = ((layer.keys[place][:, there], layer.values[place][:, there]) for layer in batch.cache.layers)
                 known = Known((*writing.row.ids, *writing.ids[:-1]), tuple(layers), batch.prefix)
-                self.kept.keep(writing.row.ids, known)
+                self.kept.keep(writing.row.ids, known, adapter=writing.row.adapter)
         return [writing for _, writing in done]
 
     def _shrink(self, batch: _Batch) -> None:

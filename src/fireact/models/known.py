@@ -69,7 +69,7 @@ NOTHING_KNOWN = Known(())
 
 
 class Kept:
-    """What is known of episodes that wait for their next turn, by the prompt of their last one.
+    """What is known of episodes that wait for their next turn, by the adapter and prompt of their last one.
 
     Beyond `max_bytes` the oldest is forgotten.
     """
@@ -77,29 +77,29 @@ class Kept:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.num_bytes = 0
-        self._by_prompt: OrderedDict[Ids, Known] = OrderedDict()
+        self._by_prompt: OrderedDict[tuple[str, Ids], Known] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._by_prompt)
 
-    def keep(self, prompt: Ids, known: Known) -> None:
+    def keep(self, prompt: Ids, known: Known, *, adapter: str = "") -> None:
         """Keep it until it is taken."""
-        self._drop(prompt)
-        self._by_prompt[prompt] = known
+        self._drop((adapter, prompt))
+        self._by_prompt[adapter, prompt] = known
         self.num_bytes += known.num_bytes
         while self.num_bytes > self.max_bytes:
             self._drop(next(iter(self._by_prompt)))
 
-    def take(self, ids: Ids, starts: Sequence[int]) -> Known | None:
+    def take(self, ids: Ids, starts: Sequence[int], *, adapter: str = "") -> Known | None:
         """What is known of a prompt that goes on from an earlier one; that one ended where a piece of this starts."""
         for start in reversed(starts):
-            known = self._drop(ids[:start])
+            known = self._drop((adapter, ids[:start]))
             if known is not None:
                 return known.first(len(common_prefix([known.ids, ids])))
         return None
 
-    def _drop(self, prompt: Ids) -> Known | None:
-        known = self._by_prompt.pop(prompt, None)
+    def _drop(self, key: tuple[str, Ids]) -> Known | None:
+        known = self._by_prompt.pop(key, None)
         self.num_bytes -= 0 if known is None else known.num_bytes
         return known
 

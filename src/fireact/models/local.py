@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -23,9 +25,14 @@ from fireact.models.weights import LocalConfig, find_weights, fingerprint, first
 
 
 class LocalModel:
-    """A model in this process; see LocalConfig."""
+    """A model in this process; see LocalConfig. Several of them may write with one engine."""
 
-    def __init__(self, config: LocalConfig) -> None:
+    def __init__(self, config: LocalConfig, engine: Engine | None = None, *, adapter: str = "") -> None:
+        """
+        Args:
+            engine: loaded here where None, with the adapter of the config merged into the weights.
+            adapter: under which name the engine has the adapter, where it is not merged.
+        """
         card = read_adapter_card(config.adapter) if config.adapter else {}
         weights = find_weights(config.path)
         trained_on = card.get("base_fingerprint")
@@ -36,24 +43,49 @@ class LocalModel:
             )
         self.name = config.path if config.adapter is None else f"{config.path} + {config.adapter}"
         self.end_of_turn = bool(card.get("end_of_turn")) if config.end_of_turn is None else config.end_of_turn
-        self.tokenizer, model = _load(weights, config)
-        self.decoder = Decoder(model, self.tokenizer, num_places=config.batch_size)
+        self.adapter = adapter
+        self.engine = engine or Engine(*_load(weights, config), name=self.name, num_places=config.batch_size)
+
+    async def reply(self, request: Request) -> Reply:
+        """Wait for a place in the batch, and for the last token."""
+        tokens = piece_tokens(request.pieces, self.engine.tokenizer, end_of_turn=self.end_of_turn)
+        ids = tokens.ids
+        room = self.engine.decoder.context - len(ids)
+        if room < 1:
+            raise ModelError(
+                f"the prompt has {len(ids)} tokens, the context of {self.name} {self.engine.decoder.context}; "
+                "shorten the prompt, or lower max_steps or what a tool shows"
+            )
+        return await self.engine.write(
+            Row(
+                ids,
+                tokens.starts,
+                request.stop,
+                min(room, request.max_tokens),
+                request.temperature,
+                request.seed,
+                self.adapter,
+            )
+        )
+
+    async def close(self) -> None:
+        """Stop the engine; requests that still wait are cancelled."""
+        await self.engine.close()
+
+
+class Engine:
+    """A decoder in a thread of its own, for all who wait on one event loop."""
+
+    def __init__(self, tokenizer: Any, model: Any, *, name: str, num_places: int) -> None:
+        self.name = name
+        self.tokenizer = tokenizer
+        self.decoder = Decoder(model, tokenizer, num_places=num_places)
         self._new: list[Row] = []
         self._futures: dict[Row, asyncio.Future[Reply]] = {}
         self._worker: asyncio.Task[None] | None = None
 
-    async def reply(self, request: Request) -> Reply:
-        """Wait for a place in the batch, and for the last token."""
-        tokens = piece_tokens(request.pieces, self.tokenizer, end_of_turn=self.end_of_turn)
-        ids = tokens.ids
-        room = self.decoder.context - len(ids)
-        if room < 1:
-            raise ModelError(
-                f"the prompt has {len(ids)} tokens, the context of {self.name} {self.decoder.context}; "
-                "shorten the prompt, or lower max_steps or what a tool shows"
-            )
-        limit = min(room, request.max_tokens)
-        row = Row(ids, tokens.starts, request.stop, limit, request.temperature, request.seed)
+    async def write(self, row: Row) -> Reply:
+        """Wait until a row is written."""
         self._new.append(row)
         self._futures[row] = asyncio.get_running_loop().create_future()
         if self._worker is None or self._worker.done():
@@ -130,6 +162,23 @@ def _load(weights: str, config: LocalConfig) -> tuple[Any, Any]:
         raise ConfigError(f"model {config.path}: device {device!r} cannot be used ({first_line(error)})") from error
 
 
+def open_together(configs: Sequence[LocalConfig]) -> tuple[LocalModel, ...]:
+    """Models that differ in their adapters alone, on one base and in one batch: the adapters stay beside the weights.
+
+    Raises:
+        ConfigError: the base or an adapter cannot be loaded.
+    """
+    first = configs[0]
+    paths = sorted({config.adapter for config in configs if config.adapter is not None})
+    names = {path: f"adapter-{number}" for number, path in enumerate(paths)}
+    weights = find_weights(first.path)
+    tokenizer, model = _load(weights, first.model_copy(update={"adapter": None}))
+    for path, name in names.items():
+        model = _beside(model, path, name, first.path)
+    engine = Engine(tokenizer, model.eval(), name=first.path, num_places=first.batch_size)
+    return tuple(LocalModel(config, engine, adapter=names.get(config.adapter or "", "")) for config in configs)
+
+
 def load_config(weights: str) -> Any:
     """The configuration of a folder or hub name, a small file.
 
@@ -159,17 +208,36 @@ def load_causal_model(weights: str, dtype: torch.dtype) -> Any:
     return model
 
 
+def _beside(model: Any, adapter: str, name: str, base: str) -> Any:
+    """The model with one more LoRA adapter, which is not merged.
+
+    Raises:
+        ConfigError: the adapter cannot be loaded, or belongs to another base.
+    """
+    with _fitting(adapter, base):
+        if not isinstance(model, PeftModel):
+            return PeftModel.from_pretrained(model, adapter, adapter_name=name)
+        model.load_adapter(adapter, adapter_name=name)
+    return model
+
+
 def _merged(model: Any, adapter: str, base: str) -> Any:
     """The model with a LoRA adapter in its weights.
 
     Raises:
         ConfigError: the adapter cannot be loaded, or belongs to another base.
     """
+    with _fitting(adapter, base):
+        return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+
+
+@contextmanager
+def _fitting(adapter: str, base: str) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             # peft still asks by a name that transformers has given up.
             warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
-            return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+            yield
     except Exception as error:  # as above: PEFT meets a folder that it cannot read
         raise ConfigError(
             f"adapter {adapter}: does not fit {base} ({first_line(error)}); give the base that it was trained on"

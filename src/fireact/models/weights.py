@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -59,6 +59,17 @@ class LocalConfig(Config):
             with _needing_packages(self.path):
                 from fireact.models.local import load_config
             load_config(weights)
+
+    def without_adapter(self) -> LocalConfig:
+        """The same base."""
+        return self.model_copy(update={"adapter": None})
+
+    @staticmethod
+    def open_together(configs: Sequence[LocalConfig]) -> Sequence[Model]:
+        """Load one base for models that differ in their adapters alone; raises as `open` does."""
+        with _needing_packages(configs[0].path):
+            from fireact.models.local import open_together
+        return open_together(configs)
 
     def open(self, means: Means) -> Model:
         """Load the weights.

@@ -21,7 +21,7 @@ from fireact.cache import Cache
 from fireact.config import Config, Free
 from fireact.errors import unknown_name
 from fireact.methods import MethodConfig, open_method
-from fireact.models import Model, ModelConfig, open_model
+from fireact.models import Model, ModelConfig, open_models
 from fireact.models.weights import LocalConfig, read_trained_questions
 from fireact.progress import Progress
 from fireact.rollout import Episode, rollout
@@ -108,6 +108,8 @@ class EvaluateConfig(Config):
     """Episodes at once."""
     processes: Free[int] = Field(1, ge=1)
     """So many at once, each agent under each noise in a process of its own with a share of the cores."""
+    share_base: Free[bool] = False
+    """Whether local agents that differ in their adapters alone are asked together, on one base and in one batch."""
     budget_usd: Free[float | None] = Field(None, gt=0)
     """Dollars that the stage may spend, over all its starts; None for no cap."""
 
@@ -174,12 +176,12 @@ def run(config: EvaluateConfig, folder: Path) -> Summary:
             agent.model.check()
     _refuse_trained_questions(config, folder)
     open_stage(folder, "evaluate", config, after=["finetune"] if has_tuned else [], pins_content=True)
-    calls = [(agent, cells_of(agent, config), config, folder) for agent in config.agents]
+    asked = [[cell for agent in agents for cell in cells_of(agent, config)] for agents in groups(config)]
     if config.processes == 1:
-        for call in calls:
-            ask(*call)
+        for cells in asked:
+            ask(cells, config, folder)
     else:
-        parts = [(agent, part, *rest) for agent, own, *rest in calls for part in by(own, _noise_of).values()]
+        parts = [(part, config, folder) for cells in asked for part in by(cells, _noise_of).values()]
         in_processes(ask, parts, processes=config.processes)
     lines = []
     for agent in config.agents:
@@ -188,30 +190,43 @@ def run(config: EvaluateConfig, folder: Path) -> Summary:
     return Summary("evaluate", "\n".join(lines))
 
 
-def ask(agent: AgentConfig, own: Sequence[Cell], config: EvaluateConfig, folder: Path) -> None:
-    """Put to one agent all questions of these cells that it has not answered yet."""
-    asyncio.run(_ask(agent, own, config, folder))
+def groups(config: EvaluateConfig) -> list[list[AgentConfig]]:
+    """The agents that are asked together."""
+    if not config.share_base:
+        return [[agent] for agent in config.agents]
+    return list(by(config.agents, _base_of).values())
 
 
-async def _ask(agent: AgentConfig, own: Sequence[Cell], config: EvaluateConfig, folder: Path) -> None:
+def _base_of(agent: AgentConfig) -> str:
+    """By what agents are asked together: a local base with its settings; every other agent is for itself."""
+    model = agent.model
+    return model.without_adapter().model_dump_json() if isinstance(model, LocalConfig) else agent.name
+
+
+def ask(cells: Sequence[Cell], config: EvaluateConfig, folder: Path) -> None:
+    """Ask all questions of these cells that are not answered yet; their agents share a model, but for adapters."""
+    asyncio.run(_ask(cells, config, folder))
+
+
+async def _ask(cells: Sequence[Cell], config: EvaluateConfig, folder: Path) -> None:
     """All cells in one rollout, so that the model always has enough to do."""
-    stage = output(folder, "evaluate")
     with ExitStack() as opened:
-        kept = [(cell, opened.enter_context(journal(cell.path(folder)))) for cell in own]
-        total = sum(len(open_questions(cell.chosen)) for cell in own)
+        kept = [(cell, opened.enter_context(journal(cell.path(folder)))) for cell in cells]
+        total = sum(len(open_questions(cell.chosen)) for cell in cells)
         num_done = sum(len(its.done) for _, its in kept)
         if num_done == total:
             return
-        means = opened.enter_context(open_means(stage, config.budget_usd))
-        model = open_model(with_adapter(agent.model, folder), means)
+        means = opened.enter_context(open_means(output(folder, "evaluate"), config.budget_usd))
+        agents = {cell.agent.name: with_adapter(cell.agent.model, folder) for cell in cells}
+        models = dict(zip(agents, open_models(tuple(agents.values()), means), strict=True))
         try:
-            episodes = [_episodes(cell, model, its, means.cache) for cell, its in kept]
+            episodes = [_episodes(cell, models[cell.agent.name], its, means.cache) for cell, its in kept]
             prefixes = {f"{_prefix(cell)}/{cell.chosen.task}/{cell.chosen.split}/": its for cell, its in kept}
 
             def kept_of(id: str) -> Journal:
                 return next(its for prefix, its in prefixes.items() if id.startswith(prefix))
 
-            label = f"evaluate {agent.name} {' '.join(by(own, _noise_of))}"
+            label = f"evaluate {' '.join(agents)} {' '.join(by(cells, _noise_of))}"
             with Progress(label, total, before=num_done) as progress:
                 await rollout(
                     chain.from_iterable(episodes),
@@ -221,7 +236,8 @@ async def _ask(agent: AgentConfig, own: Sequence[Cell], config: EvaluateConfig, 
                     progress=progress,
                 )
         finally:
-            await model.close()
+            for model in models.values():
+                await model.close()
 
 
 def _episodes(cell: Cell, model: Model, kept: Journal, cache: Cache | None) -> Iterator[Episode]:
