@@ -89,7 +89,7 @@ def write(prompt: str, searches: int) -> str:
 
 
 def write_fields(prompt: str, searches: int) -> str:
-    """The reply to a prompt of DSPy's ReAct: the same in its fields. After the finish it asks once more, for an answer."""
+    """The same in the fields of DSPy's ReAct, which asks once more after the finish: for an answer."""
     question = asked(prompt)
     done = prompt.count("[[ ## observation_")
     if FIELD.format("next_tool_name") not in prompt:
@@ -104,7 +104,7 @@ def write_fields(prompt: str, searches: int) -> str:
 
 
 def call_tool(body: dict, searches: int) -> dict:
-    """The message that answers a request with tools: a call of `search`, then of the finishing tool, if there is one."""
+    """The message for a request with tools: a call of `search`, in the end one of the tool that finishes, if any."""
     question = asked(prompt_of(body))
     done = sum(message["role"] == "assistant" for message in body["messages"])
     tools = {tool["function"]["name"]: tool["function"] for tool in body["tools"]}
