@@ -4,6 +4,9 @@
 
 prints its address, and serves until its input ends. What it replies depends on the prompt alone: so many searches, then
 a finish. Whether a call goes wrong depends on the seed, the prompt and how often it came.
+
+A reply has the form of the request: a native call of a tool where tools are offered, fields like `[[ ## answer ## ]]`
+where the prompt has those (DSPy's), and the text of ReAct elsewhere.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ SECONDS_TO_BE_COMPLETE = 0.02
 """That a connection stays open after a reply until the client must have it."""
 PRICE_IN, PRICE_OUT = 1e-6, 4e-6
 """Dollars for a token."""
+FIELD = "[[ ## {} ## ]]"
+"""How DSPy marks the fields of a prompt and of a reply."""
 
 
 @dataclass
@@ -70,6 +75,7 @@ class Behaviour:
     """When calls came."""
     completed: Counter = field(default_factory=Counter)
     """By prompt."""
+    keeps_bodies: bool = True
     bodies: list = field(default_factory=list)
     open: set = field(default_factory=set)
     """Connections."""
@@ -84,8 +90,60 @@ def write(prompt: str, searches: int) -> str:
     return f"Thought: Done.\nAction: finish[{question[-6:-1]}]"
 
 
+def write_fields(prompt: str, searches: int) -> str:
+    """The same in the fields of DSPy's ReAct, which asks once more after the finish: for an answer."""
+    question = asked(prompt)
+    done = prompt.count("[[ ## observation_")
+    if FIELD.format("next_tool_name") not in prompt:
+        fields = {"reasoning": "Done.", "answer": question[-6:-1]}
+    elif done < searches:
+        query = json.dumps({"query": f"{question[:20]} {done}"})
+        fields = {"next_thought": f"Step {done}.", "next_tool_name": "search", "next_tool_args": query}
+    else:
+        fields = {"next_thought": "Done.", "next_tool_name": "finish", "next_tool_args": "{}"}
+    parts = (f"{FIELD.format(name)}\n{value}" for name, value in (fields | {"completed": ""}).items())
+    return "\n\n".join(parts)
+
+
+def call_tool(body: dict, searches: int) -> dict:
+    """The message for a request with tools: a call of `search`, in the end one of the tool that finishes, if any."""
+    question = asked(prompt_of(body))
+    done = sum(message["role"] == "assistant" for message in body["messages"])
+    tools = {tool["function"]["name"]: tool["function"] for tool in body["tools"]}
+    search = tools.pop("search")
+    if done < searches:
+        chosen, argument, thought = search, f"{question[:20]} {done}", f"Step {done}."
+    else:
+        chosen, argument, thought = next(iter(tools.values()), None), question[-6:-1], "Done."
+    if chosen is None:
+        return {"role": "assistant", "content": argument}
+    arguments = json.dumps({next(iter(chosen["parameters"]["properties"])): argument})
+    call = {"id": f"call_{done}", "type": "function", "function": {"name": chosen["name"], "arguments": arguments}}
+    return {"role": "assistant", "content": thought, "tool_calls": [call]}
+
+
+def asked(prompt: str) -> str:
+    return prompt.rpartition("Question: ")[2].partition("\n")[0]
+
+
 def prompt_of(body: dict) -> str:
-    return body["prompt"] if "prompt" in body else "".join(message["content"] for message in body["messages"])
+    return body["prompt"] if "prompt" in body else "\n".join(text_of(message) for message in body["messages"])
+
+
+def text_of(message: dict) -> str:
+    content = message["content"] or ""
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
+
+
+def choose(body: dict, prompt: str, searches: int) -> tuple[str, dict]:
+    """What is written, and the choice that holds it."""
+    if "tools" in body:
+        message = call_tool(body, searches)
+        reason = "tool_calls" if "tool_calls" in message else "stop"
+        return json.dumps(message), {"index": 0, "finish_reason": reason, "message": message}
+    text = (write_fields if FIELD.format("completed") in prompt else write)(prompt, searches)
+    form = {"text": text} if "prompt" in body else {"message": {"role": "assistant", "content": text}}
+    return text, {"index": 0, "finish_reason": "stop"} | form
 
 
 class Connection(asyncio.Protocol):
@@ -139,13 +197,16 @@ class Connection(asyncio.Protocol):
         if its.raw is not None:
             return self.send_raw(200, its.raw)
         body = json.loads(content)
-        its.bodies.append(body)
+        if its.keeps_bodies:
+            its.bodies.append(body)
         prompt = prompt_of(body)
         name = hashlib.sha256(content).hexdigest()
         number = its.tries[name]
         its.tries[name] += 1
-        rng = random.Random(f"{its.seed}/{name}/{number}")
-        fault = rng.choices([*its.faults, ""], [*its.faults.values(), 1 - sum(its.faults.values())])[0]
+        fault = ""
+        if its.faults:
+            rng = random.Random(f"{its.seed}/{name}/{number}")
+            fault = rng.choices([*its.faults, ""], [*its.faults.values(), 1 - sum(its.faults.values())])[0]
         match fault:
             case "429":
                 return self.send(429, {"error": {"message": "slow down"}})
@@ -156,23 +217,21 @@ class Connection(asyncio.Protocol):
                 return self.send(500, {"error": {"message": "oh no"}})
             case "hang":
                 return None
-        text = write(prompt, its.searches)
-        if its.echoes and given is not None:
-            text = text.replace("Thought: ", f"Thought: {given[1]} ")
+        text, choice = choose(body, prompt, its.searches)
         usage = {"prompt_tokens": len(prompt) // 4, "completion_tokens": len(text) // 4}
+        usage["total_tokens"] = sum(usage.values())
         its.dollars += usage["prompt_tokens"] * PRICE_IN + usage["completion_tokens"] * PRICE_OUT
-        choice = {"index": 0, "finish_reason": "stop"} | (
-            {"text": text} if "prompt" in body else {"message": {"role": "assistant", "content": text}}
-        )
         reply = {
             "id": name[:12],
-            "object": "completion",
+            "object": "text_completion" if "prompt" in body else "chat.completion",
             "created": 0,
             "model": body["model"],
             "choices": [choice],
             "usage": usage,
         }
         raw = json.dumps(reply).encode()
+        if its.echoes and given is not None:
+            raw = raw.replace(b"Thought: ", f"Thought: {given[1]} ".encode())
         match fault:
             case "drop":
                 self.transport.abort()
@@ -211,7 +270,8 @@ class FakeServer:
 
     async def __aenter__(self) -> FakeServer:
         loop = asyncio.get_running_loop()
-        self.server = await loop.create_server(lambda: Connection(self.behaviour), "127.0.0.1", 0)
+        # A thousand clients may come at once; those beyond the backlog would be kept waiting for a second.
+        self.server = await loop.create_server(lambda: Connection(self.behaviour), "127.0.0.1", 0, backlog=4096)
         self.url = f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}/v1"
         return self
 
@@ -235,11 +295,13 @@ async def serve(given: argparse.Namespace) -> None:
         status=given.status,
         error={"error": {"message": "no such model"}},
         raw=given.raw.encode() if given.raw else None,
+        keeps_bodies=False,
     ) as server:
         print(server.url, flush=True)
         await asyncio.to_thread(sys.stdin.read)
         its = server.behaviour
-        print(json.dumps({"calls": its.calls, "most_busy": its.most_busy, "dollars": its.dollars}), flush=True)
+        told = {"calls": its.calls, "most_busy": its.most_busy, "dollars": its.dollars, "cpu": time.process_time()}
+        print(json.dumps(told), flush=True)
     os._exit(0)
 
 
