@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_a_reply_has_text_counts_and_price():
             "max_tokens": 50,
             "temperature": 0.0,
             "stop": ["\nObservation:"],
-            "seed": 5,
+            "seed": 0,
         }
     ]
 
@@ -231,10 +232,56 @@ def test_what_was_answered_comes_from_the_cache_with_its_price(tmp_path):
     assert budget.spent == pytest.approx(first.dollars)
 
 
+SAMPLES = [Request(REQUEST.pieces, temperature=0.7, seed=seed) for seed in (5, 6, 5)]
+
+
 def test_another_sample_is_asked_for_anew(tmp_path):
     with Cache(tmp_path / "c.sqlite") as cache:
-        _, server = ask(REQUEST, Request(REQUEST.pieces, seed=6), means=Means(cache=cache), leave_out=("seed",))
+        _, server = ask(*SAMPLES, means=Means(cache=cache), leave_out=("seed",))
     assert server.calls == 2
+
+
+def test_greedy_replies_are_the_same_whatever_the_seed_but_not_where_the_server_samples_anyway(tmp_path):
+    greedy = [replace(sample, temperature=0.0) for sample in SAMPLES]
+    with Cache(tmp_path / "a.sqlite") as cache:
+        _, server = ask(*greedy, means=Means(cache=cache))
+    assert [body["seed"] for body in server.bodies] == [0]
+    with Cache(tmp_path / "b.sqlite") as cache:
+        _, server = ask(*greedy, means=Means(cache=cache), leave_out=("temperature",))
+    assert [body["seed"] for body in server.bodies] == [5, 6]
+
+
+@pytest.mark.parametrize("fault", ["", "500"])
+def test_the_same_call_at_the_same_moment_is_paid_for_once(tmp_path, fault):
+    async def play(cache):
+        async with FakeServer(latency=0.01, faults={fault: 0.5} if fault else {}, seed=1) as server:
+            model = open_model(config(server.url), Means(cache=cache))
+            found = await asyncio.gather(*(model.reply(REQUEST) for _ in range(5)))
+            await model.close()
+            return found, server.behaviour
+
+    with Cache(tmp_path / "c.sqlite") as cache:
+        found, server = asyncio.run(play(cache))
+    assert [reply.text for reply in found] == [SEARCH] * 5
+    assert sorted(reply.is_cached for reply in found) == [False, True, True, True, True]
+    assert len(server.bodies) == server.calls
+    assert sum(server.completed.values()) <= 1
+
+
+def test_a_call_that_others_wait_for_may_be_given_up(tmp_path):
+    async def play(cache):
+        async with FakeServer(latency=0.02) as server:
+            model = open_model(config(server.url), Means(cache=cache))
+            first, second = (asyncio.create_task(model.reply(REQUEST)) for _ in range(2))
+            await asyncio.sleep(0.005)
+            first.cancel()
+            reply = await second
+            await model.close()
+            return reply, server.behaviour.calls
+
+    with Cache(tmp_path / "c.sqlite") as cache:
+        reply, calls = asyncio.run(play(cache))
+    assert (reply.text, reply.is_cached, calls) == (SEARCH, False, 2)
 
 
 def test_without_the_cache_every_call_is_made(tmp_path):

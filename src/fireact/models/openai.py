@@ -18,6 +18,7 @@ import json
 import os
 import random
 import time
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -135,6 +136,7 @@ class OpenAIModel:
         )
         self._secret = _read_secret(config)
         self._has_answered = False
+        self._under_way: dict[bytes, asyncio.Future[None]] = {}
         self._session: ClientSession | None = None
         version = f"?api-version={config.api_version}" if config.api_version else ""
         self._url = f"{config.base_url}{CHAT if config.api == 'chat' else PLAIN}{version}"
@@ -150,16 +152,7 @@ class OpenAIModel:
             RefusalError: the model, or a filter, refuses the request.
             ModelError: the server did not reply within the tries, or cannot take the request.
         """
-        begun = time.perf_counter()
-        body = self._body(request)
-        key = key_of(self._url, body, request.seed) if self.cache else b""
-        known = self.cache.get(key) if self.cache else None
-        if known is None:
-            answer = await self._ask(request, body)
-            if self.cache:
-                self.cache.put(key, answer.as_values())
-        else:
-            answer = Answer(**known)
+        answer, is_cached = await self._answer(request)
         if answer.refusal:
             raise RefusalError(f"{self.name} refuses: {answer.refusal}")
         text = cut(answer.text, request.stop)
@@ -167,9 +160,9 @@ class OpenAIModel:
             text=text,
             tokens_in=_estimate(request.text) if answer.tokens_in is None else answer.tokens_in,
             tokens_out=_estimate(text) if answer.tokens_out is None else answer.tokens_out,
-            seconds=time.perf_counter() - begun,
+            seconds=answer.seconds,
             dollars=self._cost(answer, else_=None),
-            is_cached=known is not None,
+            is_cached=is_cached,
         )
 
     async def close(self) -> None:
@@ -177,6 +170,32 @@ class OpenAIModel:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    async def _answer(self, request: Request) -> tuple[Answer, bool]:
+        """The answer, and whether it was paid for before."""
+        body = self._body(request)
+        if self.cache is None:
+            return await self._ask(request, body), False
+        key = key_of(self._url, body, self._sample(request))
+        while key in self._under_way:
+            # Whatever becomes of it, the cache knows.
+            await asyncio.wait([self._under_way[key]])
+        known = self.cache.get(key)
+        if known is not None:
+            return Answer(**known), True
+        ended = self._under_way[key] = asyncio.get_running_loop().create_future()
+        try:
+            answer = await self._ask(request, body)
+            self.cache.put(key, answer.as_values())
+        finally:
+            del self._under_way[key]
+            ended.set_result(None)
+        return answer, False
+
+    def _sample(self, request: Request) -> int:
+        """Which of several replies to the same prompt is wanted; greedy ones are all the same."""
+        is_sampled = request.temperature > 0 or "temperature" in self.config.leave_out
+        return request.seed if is_sampled else 0
 
     def _body(self, request: Request) -> dict[str, Any]:
         """What is sent: all that the reply depends on."""
@@ -191,7 +210,7 @@ class OpenAIModel:
             "temperature": request.temperature,
             "stop": list(request.stop[:MOST_STOPS]),
             # Some servers hold it in 32 bits with a sign.
-            "seed": request.seed & 0x7FFFFFFF,
+            "seed": self._sample(request) & 0x7FFFFFFF,
         }
         wanted = {name: value for name, value in settings.items() if name not in config.leave_out and value != []}
         return {"model": config.model, **prompt, config.limit_key: request.max_tokens, **wanted, **config.extra}
@@ -225,11 +244,12 @@ class OpenAIModel:
             await self.budget.reserve(most)
             cost = most
             try:
+                begun = time.perf_counter()
                 status, body, retry_after = await self._post(content)
                 if status != OK:
                     cost = most if may_be_billed(status) else 0.0
                     raise failure(status, body, retry_after=retry_after)
-                answer = read_answer(body)
+                answer = replace(read_answer(body), seconds=time.perf_counter() - begun)
                 cost = self._cost(answer, else_=most)
             finally:
                 self.budget.settle(most, cost)

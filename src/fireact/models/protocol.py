@@ -33,6 +33,8 @@ class Answer:
     """Of `tokens_in`, those that the provider had read before."""
     refusal: str = ""
     """Why the model or a filter did not reply; empty if it did."""
+    seconds: float = 0.0
+    """From the request to the reply."""
 
     def as_values(self) -> dict[str, Any]:
         """As plain JSON types; `Answer(**values)` is the way back."""
