@@ -39,7 +39,7 @@ IDEAL = (1.0, 256)
 NUM_REPEATS = 3
 """Of the cells that the ratio is taken from."""
 MEMORY_EPISODES = (1_000, 20_000)
-MOST_SECONDS = 15.0
+MOST_SECONDS = 20.0
 """That a cell may be expected to take; a side too slow for it plays fewer episodes."""
 PATIENCE = 240.0
 """Seconds after which a cell is given up."""
@@ -247,11 +247,17 @@ class Bench:
 
     def __init__(self, pythons: Mapping[str, Path]) -> None:
         self.pythons = pythons
-        self.speeds = {side.name: side.speed for side in SIDES}
+        self.speeds: dict[tuple[str, int], float] = {}
+        """Episodes a second without latency, by side and concurrency."""
+
+    def expect_speed(self, side: Side, concurrency: int) -> float:
+        """As measured with so many at once, else with the next fewer."""
+        known = [number for name, number in self.speeds if name == side.name and number <= concurrency]
+        return self.speeds[side.name, max(known)] if known else side.speed
 
     def play(self, side: Side, latency: float, concurrency: int, seconds: float) -> Cell | Missing:
         """One cell that takes about so many seconds, or what was in its way."""
-        episodes = choose_episodes(side, self.speeds[side.name], latency, concurrency, seconds)
+        episodes = choose_episodes(side, self.expect_speed(side, concurrency), latency, concurrency, seconds)
         return self.play_episodes(side, latency, concurrency, episodes)
 
     def play_episodes(self, side: Side, latency: float, concurrency: int, episodes: int) -> Cell | Missing:
@@ -263,7 +269,7 @@ class Bench:
             return Missing(side.name, latency, concurrency, str(error))
         say(f"{where}: {cell.calls_per_s:,.0f} calls/s, {cell.ms_per_step:.2f} ms of CPU a step")
         if not latency:
-            self.speeds[side.name] = cell.episodes / cell.seconds
+            self.speeds[side.name, concurrency] = cell.episodes / cell.seconds
         return cell
 
     def compare(self, cells: Sequence[Cell | Missing], seconds: float, repeats: int) -> dict[str, Cell]:
