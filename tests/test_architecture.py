@@ -19,7 +19,7 @@ ROWS = (
     {"world"},
     {"metrics", "statistics", "runs", "dialects", "progress", "money", "cache"},
     {"methods", "tasks", "tools", "models", "encoding", "formats"},
-    {"rollout"},
+    {"rollout", "serving"},
     {"stages"},
     {"cli"},
     {"__main__"},
@@ -33,6 +33,7 @@ HEAVY_MODULES = {
     "models/decoder.py",
     "models/attention.py",
     "encoding/pack.py",
+    "serving/merge.py",
     "stages/finetune.py",
     "world/pretrain.py",
 }

@@ -13,7 +13,7 @@ from fireact import runs
 from fireact.cli import main
 from fireact.trajectory import Trajectory
 
-VERBS = ("generate", "unify", "mix", "finetune", "evaluate", "report", "run", "demo", "import", "score")
+VERBS = ("generate", "unify", "mix", "finetune", "evaluate", "report", "run", "demo", "import", "score", "serve")
 RECIPE = """
 name: small
 generate:

@@ -19,7 +19,7 @@ from itertools import chain
 from pathlib import Path
 
 import fireact
-from fireact import config, runs, stages
+from fireact import config, runs, serving, stages
 from fireact.errors import BudgetError, ConfigError, DataError, FireactError, ModelError, ToolError
 from fireact.formats import READERS, read_trajectories
 from fireact.metrics import score_lines
@@ -136,6 +136,14 @@ def score_file(given: argparse.Namespace) -> None:
     print("\n".join(score_lines(trajectories, given.asked)))
 
 
+def serve(given: argparse.Namespace) -> None:
+    with serving.serving(given.what, host=given.host, port=given.port, server=given.server, out=given.out) as served:
+        print(_harmless(f"{served.model.base_url}\n{served.recipe_line}"), flush=True)
+        logger.info("serve: ready; Ctrl-C stops it")
+        served.server.wait()
+    logger.info("serve: stopped")
+
+
 def _folder(given: argparse.Namespace, recipe: stages.Recipe) -> Path:
     """The run folder.
 
@@ -209,6 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     asker.add_argument("--name", help="of the agent; 'tuned' by default, else the last one that was evaluated")
     asker.set_defaults(command=ask)
     _add_files(verbs)
+    _add_serve(verbs)
     return parser
 
 
@@ -223,6 +232,20 @@ def _add_files(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     scorer.add_argument("file", type=Path, metavar="FILE.jsonl")
     scorer.add_argument("--asked", type=int, metavar="N", help="questions asked, where some have no trajectory")
     scorer.set_defaults(command=score_file)
+
+
+def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    server = _add(
+        verbs, "serve", "serve the tuned model of a run, or any other", "fireact serve runs/first --port 8000"
+    )
+    server.add_argument("what", metavar="RUN", help="a run, the folder of an adapter, or a model as in a recipe")
+    server.add_argument("--host", default="127.0.0.1", help="the address to listen at; by default this machine alone")
+    server.add_argument("--port", type=int, default=8000, help="0 takes any that is free")
+    server.add_argument("--server", choices=[serving.AUTO, *serving.SERVERS], default=serving.AUTO)
+    server.add_argument(
+        "--out", type=Path, metavar="DIR", help="for the merged model and the log; RUN/serve by default"
+    )
+    server.set_defaults(command=serve)
 
 
 def _add(

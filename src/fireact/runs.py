@@ -177,7 +177,7 @@ def open_stage(
         "producer": PRODUCER,
         "digest": hashlib.sha256(f"{digest(config)}{json.dumps(inputs, sort_keys=True)}".encode()).hexdigest(),
         "inputs": inputs,
-        "contents": {name: _content_digest(output(folder, name)) for name in after if pins_content},
+        "contents": {name: content_digest(output(folder, name)) for name in after if pins_content},
         "config": to_values(config),
     }
     path = folder / stage / "config.json"
@@ -401,7 +401,7 @@ def _read_stage(folder: Path, stage: str) -> dict[str, Any]:
     return record
 
 
-def _content_digest(path: Path) -> str:
+def content_digest(path: Path) -> str:
     """SHA-256 of a file, or of all files in a folder with their names; empty where there is nothing."""
     found = hashlib.sha256()
     files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]

@@ -111,7 +111,7 @@ def test_the_readme_names_every_verb(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     verbs = set(re.findall(r"^    (\w+)  ", capsys.readouterr().out, re.MULTILINE))
-    assert verbs == {*runs.STAGES, "run", "demo", "ask", "import", "score"}
+    assert verbs == {*runs.STAGES, "run", "demo", "ask", "import", "score", "serve"}
     in_text = re.findall(r"`fireact (\w+)", BLOCK.sub("", text_of("README.md")))
     assert {*in_text, *(command[1] for command in commands("README.md", "fireact"))} == verbs
 
