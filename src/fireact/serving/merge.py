@@ -26,7 +26,7 @@ def save_merged(*, base: str, adapter: str, folder: Path) -> None:
         ConfigError: the weights cannot be loaded, or do not belong together.
     """
     local = LocalModel(validate({"path": base, "adapter": adapter}, LocalConfig, where="serve"))
-    model, tokenizer = local.decoder.model, local.tokenizer
+    model, tokenizer = local.engine.decoder.model, local.engine.tokenizer
     model.generation_config = _plain_settings(model.generation_config, tokenizer)
     # Whoever decodes for us should not tidy up what the model wrote.
     tokenizer.clean_up_tokenization_spaces = False
